@@ -1,0 +1,17 @@
+"""Kernel settings with which every notebook gives the same outputs on another machine.
+
+The one place for them: the tests, `make run`, `make lab` and Binder all find it through IPYTHONDIR.
+Each can be overridden by setting the same variable in the environment.
+"""
+import os
+
+# oneDNN and OpenBLAS pick their kernels by processor, which changes the last bits of every sum, and training
+# amplifies bits. With the instructions that all x86-64 machines since 2013 share, they pick the same everywhere.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+# The order of a parallel sum is fixed too, and an unseeded random operation becomes an error.
+os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# TensorFlow's C++ log goes to the terminal, not into the notebook: it names processors and times.
+get_config().IPKernelApp.capture_fd_output = False  # noqa: F821 (IPython provides get_config)
