@@ -3,7 +3,6 @@ PYTHON := $(shell for p in python3.12 python3.13 python3.11 python3 python; do \
     $$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/ready
-export IPYTHONDIR := $(CURDIR)/ipython
 CHAPTER = $(shell git ls-files 'chapters/**.ipynb')
 PORT = 8000
 UV = 0.13.9
@@ -23,7 +22,7 @@ serve: book  ## build and serve the book on this machine (PORT=8000)
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 lab: $(READY)  ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab chapters
+	IPYTHONDIR=$(CURDIR)/ipython $(BIN)/jupyter lab chapters
 
 run: $(READY)  ## execute notebooks in place (CHAPTER=chapters/mnist/walkthrough.ipynb; all without it)
 	$(BIN)/python scripts/run_notebooks.py $(CHAPTER)

@@ -4,6 +4,7 @@ The one place for them: the tests, `make run`, `make lab` and Binder all find it
 Each can be overridden by setting the same variable in the environment.
 """
 import os
+import warnings
 
 # oneDNN and OpenBLAS pick their kernels by processor, which changes the last bits of every sum, and training
 # amplifies bits. With the instructions that all x86-64 machines since 2013 share, they pick the same everywhere.
@@ -14,4 +15,9 @@ os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # TensorFlow's C++ log goes to the terminal, not into the notebook: it names processors and times.
-get_config().IPKernelApp.capture_fd_output = False  # noqa: F821 (IPython provides get_config)
+settings = get_config()  # noqa: F821 (IPython provides it)
+settings.IPKernelApp.capture_fd_output = False
+settings.IPKernelApp.log_level = "ERROR"
+
+# A warning keeps its words and loses the path of the file that gave it, which differs on every machine.
+warnings.formatwarning = lambda message, category, *_, **__: f"{category.__name__}: {message}\n"

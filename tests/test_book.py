@@ -1,0 +1,58 @@
+"""The parts of the book fit together, and it builds without a warning."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def entries():
+    return [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+
+
+def test_toc_and_files_agree():
+    pages = [str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "chapters").glob("**/*")
+             if path.suffix in {".md", ".ipynb"} and not path.name.startswith("_") and ".ipynb_checkpoints" not in path.parts]
+    assert sorted(entries()) == sorted(["index", *pages])
+
+
+def test_no_number_orders_the_files():
+    assert not [name for name in TRACKED if name.startswith("chapters/") and re.search(r"\d", name)]
+
+
+def test_repository_address_is_in_one_place():
+    address = CONFIG["repository"]["url"]
+    assert [name for name in TRACKED if address.encode() in (ROOT / name).read_bytes()] == ["_config.yml"]
+
+
+def test_what_is_cited_exists_and_what_exists_is_cited():
+    text = "".join((ROOT / f"{entry}{suffix}").read_text() for entry in entries() for suffix in (".md", ".ipynb")
+                   if (ROOT / f"{entry}{suffix}").exists())
+    cited = {key for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text) for key in keys.split(",")}
+    assert cited == set(re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), flags=re.M))
+
+
+def test_references_can_be_followed():
+    for entry in re.split(r"\n(?=@)", (ROOT / "references.bib").read_text()):
+        assert re.search(r"^\s*(doi|url)\s*=", entry, flags=re.M), entry
+
+
+@pytest.mark.parametrize("name", [name for name in TRACKED if name.endswith((".md", ".ipynb", ".py", ".yml", ".toml", ".txt"))])
+def test_files_are_portable(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "\r" not in text
+
+
+def test_strict_build(tmp_path):
+    build = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-n", "-W", "--keep-going", "-q"]
+    done = subprocess.run([*build, "--path-output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for entry in entries():
+        assert (tmp_path / "_build/html" / f"{entry}.html").is_file()

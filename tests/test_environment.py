@@ -1,0 +1,74 @@
+"""pyproject.toml says what is wanted, requirements.txt pins it, environment.yml and the Makefile use the pins."""
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements.txt").read_text()
+WANTED = [Requirement(text) for text in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["book"]]
+
+
+def pinned():
+    """Return the locked requirements by name: a package may be pinned once for each platform or Python."""
+    by_name = {}
+    for entry in re.split(r"\n(?=\w)", re.sub(r"^#.*\n", "", LOCK, flags=re.M)):
+        requirement, *hashes = entry.split(" \\\n")
+        parsed = Requirement(requirement)
+        assert hashes and all(re.fullmatch(r"\s*--hash=sha256:[0-9a-f]{64}\s*", h) for h in hashes), parsed.name
+        by_name.setdefault(canonicalize_name(parsed.name), []).append(parsed)
+    return by_name
+
+
+def test_every_pin_is_one_version_with_its_hashes():
+    for requirements in pinned().values():
+        assert all(re.fullmatch(r"==[\w.+!]+", str(requirement.specifier)) for requirement in requirements)
+
+
+def test_lock_names_no_address():
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links", LOCK)
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=str)
+def test_lock_holds_what_the_project_wants(wanted):
+    pins = pinned().get(canonicalize_name(wanted.name), [])
+    assert pins, f"{wanted.name} is not in requirements.txt: run make lock"
+    for pin in pins:
+        version = next(iter(pin.specifier)).version
+        assert wanted.specifier.contains(version), f"{pin} does not fit {wanted}: run make lock"
+
+
+def test_jupyter_book_is_the_last_of_the_first_series():
+    assert [str(pin.specifier) for pin in pinned()["jupyter-book"]] == ["==1.0.4.post1"]
+
+
+def test_conda_takes_python_alone_and_the_rest_from_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    python = next(entry for entry in conda if entry.startswith("python="))
+    assert sorted(conda) == sorted([python, "pip"])
+    assert pip == {"pip": ["-r requirements.txt"]}
+    assert python.split("=")[1] in SpecifierSet(PROJECT["project"]["requires-python"])
+
+
+def test_python_versions_agree():
+    allowed = SpecifierSet(PROJECT["project"]["requires-python"])
+    versions = [f"3.{minor}" for minor in range(8, 20) if f"3.{minor}" in allowed]
+    makefile = (ROOT / "Makefile").read_text()
+    low, high = (version.replace(".", ", ") for version in (versions[0], versions[-1]))
+    assert f"({low}) <= sys.version_info[:2] <= ({high})" in makefile
+    assert all(f"python{version}" in makefile for version in versions)
+    workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == versions
+
+
+def test_actions_are_pinned_by_commit():
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        for action in re.findall(r"uses: (\S+)", path.read_text()):
+            assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), f"{path.name}: {action}"

@@ -1,0 +1,131 @@
+"""Every notebook is a whole chapter: run, illustrated, described, with exercises that are solved."""
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PATHS = sorted((ROOT / "chapters").glob("**/*.ipynb"))
+PATHS = [path for path in PATHS if ".ipynb_checkpoints" not in path.parts]
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def notebook(request):
+    content = nbformat.read(request.param, as_version=4)
+    nbformat.validate(content)
+    content.slug = request.param.stem.strip("_")
+    return content
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def without_code(markdown):
+    return re.sub(r"(`+).*?\1", "", markdown, flags=re.S)
+
+
+def headings(notebook):
+    return re.findall(r"^(#+ .+)$", prose(notebook), flags=re.M)
+
+
+def test_cells_were_executed_in_order(notebook):
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+
+
+def test_no_error_is_stored_unless_meant(notebook):
+    for cell in code_cells(notebook):
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        assert failed == ("raises-exception" in cell.metadata.get("tags", [])), cell.source
+
+
+def test_figures_have_name_caption_and_alternative_text(notebook):
+    for cell in code_cells(notebook):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            myst = cell.metadata.get("mystnb", {})
+            figure, image = myst.get("figure", {}), myst.get("image", {})
+            assert figure.get("name", "").startswith(f"fig-{notebook.slug}-"), cell.source
+            assert len(figure.get("caption", "")) > 30 and len(image.get("alt", "")) > 30, cell.source
+            assert not re.search(r"\.set_title|\btitle=|suptitle", cell.source), "the caption takes the title's place"
+            assert image.get("classes", "line-plot") == "line-plot", cell.source
+
+
+def test_figure_names_are_unique():
+    names = re.findall(r'"name": "(fig-[^"]+)"', "".join(path.read_text() for path in PATHS))
+    assert len(names) == len(set(names))
+
+
+def test_opening_follows_the_template(notebook):
+    first, second = notebook.cells[0].source, notebook.cells[1]
+    assert re.match(rf"\({notebook.slug}\)=\n# \S.+\n\n\S", first)
+    for part in ("**You will be able to**", "**Before:**"):
+        assert part in first, part
+    assert re.search(r"\*\*Reading\*\* \d+ min, \*\*running\*\* \d+ (s|min)\b", first)
+    assert second.cell_type == "code" and "import" in second.source and "%pip" not in second.source
+
+
+def test_sections_follow_the_template(notebook):
+    found = headings(notebook)
+    assert sum(heading.startswith("# ") for heading in found) == 1
+    sections = [heading for heading in found if heading.startswith("## ")]
+    assert sections[-3:] == ["## Summary", "## Exercises", "## Further reading"]
+    assert len(sections) >= 6, "a chapter has at least three sections of its own"
+
+
+def test_every_exercise_has_a_solution_that_runs(notebook):
+    text, labels, solved, inside = prose(notebook), [], {}, None
+    labels = re.findall(r"\{exercise\}[^\n]*\n:label: (\S+)", text)
+    assert labels and all(label.startswith(notebook.slug) for label in labels)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and inside:
+            solved[inside] += bool(cell.outputs)
+        for opened, closed in re.findall(r"\{solution-start\} (\S+)|\{(solution-end)\}", cell.source):
+            inside = opened or None
+            if opened:
+                solved[opened] = 0
+    assert sorted(solved) == sorted(labels)
+    assert all(solved.values()), f"no cell with an output in the solution of {[k for k, v in solved.items() if not v]}"
+
+
+def test_code_is_introduced_by_prose(notebook):
+    run = 0
+    for cell in notebook.cells[2:]:
+        run = run + 1 if cell.cell_type == "code" else 0
+        assert run < 4, f"four code cells in a row: {cell.source}"
+
+
+def test_cells_are_short_and_end_without_semicolon(notebook):
+    for cell in code_cells(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 13, f"{len(lines)} lines: {cell.source}"
+        assert not cell.source.rstrip().endswith(";")
+        if "article" not in cell.metadata.get("tags", []):
+            assert max(map(len, lines)) <= 90, f"wider than the page: {cell.source}"
+
+
+def test_ignored_outputs_give_their_reason(notebook):
+    if any("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in code_cells(notebook)):
+        assert "is not compared" in prose(notebook)
+
+
+def test_no_trace_of_a_machine(notebook):
+    for cell in code_cells(notebook):
+        # The mouth of an absolute path (/home/x, /Users/x, C:\x), or of an object's address.
+        assert not re.search(r"(?<![\w./:<>])/(home|root|Users|tmp|work|usr|opt|mnt|content)/\w|[A-Z]:\\\\|at 0x[0-9a-f]{6,}", str(cell.outputs))
+        assert "execution" not in cell.metadata, "timings make noisy diffs: use make run"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info", "widgets"}
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_words_can_be_translated(notebook):
+    text = without_code(prose(notebook))
+    assert "[^" not in text, "no footnotes"
+    for display in re.findall(r"\$\$(.+?)\$\$", text, flags=re.S):
+        words = re.findall(r"\\text\{([^}]*)\}", display)
+        assert not any(re.search(r"[A-Za-z]{2,}", word) for word in words), f"English words in {display}"
