@@ -41,7 +41,8 @@ const WORDS = {
     const time = none(seconds) ? "the same time" : more(seconds, "CPU-seconds");
     const count = none(parameters) ? "as many parameters" : more(parameters, "parameters", "fewer");
     const ranges = `their ranges over the seeds ${overlap ? "overlap" : "do not overlap"}`;
-    return `The current choice is ${accurate} the pinned one (${ranges}) and takes ${time}.${parameters && ` It has ${count}.`}`;
+    return `The current choice is ${accurate} the pinned one (${ranges}) and takes ${time}.` +
+      (parameters && ` It has ${count}.`);
   },
 };
 
@@ -392,7 +393,7 @@ function gridTable(grid) {
 
 /** Return a slider or a list for one factor, with `show(value)` to move it. */
 function control({ words, values }, slides, choose) {
-  const value = html("output", { class: "value" });
+  const value = html("span", { class: "value", "aria-hidden": "true" }); // the slider itself says it
   const options = values.map((value, index) => html("option", { value: index }, value));
   const input = slides
     ? html("input", { type: "range", min: 0, max: values.length - 1, step: 1 })
@@ -439,7 +440,7 @@ async function render({ model, el }) {
   const colours = VIRIDIS.map((colour) => `#${colour}`);
   const ramp = html("span", { class: "ramp", style: `background: linear-gradient(to right, ${colours})` });
   const [lowest, highest] = grid.axes.final.field.map(accuracyText);
-  const field = html("p", { class: "legend" }, `${grid.final} ${lowest}`, ramp, highest);
+  const field = html("p", { class: "legend field" }, `${grid.final} ${lowest}`, ramp, highest);
   const legend = html("p", { class: "legend" }), epochTables = html("div"), wholeTable = html("div");
   const details = html("details", {}, html("summary", {}, WORDS.numbers), epochTables, wholeTable);
   el.classList.add("run-explorer");

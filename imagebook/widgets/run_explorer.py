@@ -85,11 +85,12 @@ def check_runs(runs, factors):
         epochs = {name: len(run[name]) if hasattr(run[name], "__len__") else 0 for name in CURVES}
         if len(set(epochs.values())) > 1 or not epochs["loss"]:
             raise ValueError(f"{who} must have the same number of epochs in every curve, at least one, not {epochs}.")
-        accuracies = [*run["accuracy"], *run["val_accuracy"], *([run["test_accuracy"]] if "test_accuracy" in run else [])]
+        accuracies = [*run["accuracy"], *run["val_accuracy"], run.get("test_accuracy", 0)]
         if not all(is_number(value) and 0 <= value <= 1 for value in accuracies):
             raise ValueError(f"{who} has an accuracy that is not a fraction between 0 and 1.")
-        if not all(is_number(run[name]) and run[name] >= 0 for name in ["cpu_seconds", *present] if name != "test_accuracy"):
-            raise ValueError(f"{who} has cpu_seconds or parameters that are not a number of at least 0.")
+        for name in ["cpu_seconds", *(name for name in present if name == "parameters")]:
+            if not is_number(run[name]) or run[name] < 0:
+                raise ValueError(f"{who}: {name} must be a number of at least 0, not {run[name]!r}.")
         key = (*(run[name] for name in factors), run["seed"])
         if key in seen:
             raise ValueError(f"{who} has the settings and the seed of run {seen[key]}.")
