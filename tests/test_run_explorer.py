@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 from imagebook.widgets import RunExplorer
 
 ROOT = Path(__file__).resolve().parents[1]
-HOST = ROOT / "site" / "living-figures.js"
+HOST = ROOT / "site" / "static" / "living-figures.js"
 RATES, OPTIMIZERS = [0.001, 0.01, 0.1, 1.0], ["SGD", "Adam"]
 FACTORS = {"learning_rate": "learning rate", "optimizer": "optimizer"}
 
@@ -449,3 +449,4 @@ def test_it_is_accessible_and_fits(open_page, runs, width, theme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for control in page.locator("input, select, button, summary").all():
         assert control.bounding_box()["height"] >= 24
+        assert control.get_attribute("data-lm-suppress-shortcuts")  # or JupyterLab would take the arrow keys from it

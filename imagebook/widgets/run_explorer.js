@@ -39,15 +39,14 @@ const WORDS = {
       `${text.replace("-", "")} ${unit} ${text.startsWith("-") ? less : "more"}`;
     const accurate = none(points) ? "as accurate as" : `${more(points, "percentage points")} accurate than`;
     const time = none(seconds) ? "the same time" : more(seconds, "CPU-seconds");
-    const count = none(parameters) ? "as many parameters" : more(parameters, "parameters", "fewer");
+    const size = none(parameters) ? "" : ` It has ${more(parameters, "parameters", "fewer")}.`;
     const ranges = `their ranges over the seeds ${overlap ? "overlap" : "do not overlap"}`;
-    return `The current choice is ${accurate} the pinned one (${ranges}) and takes ${time}.` +
-      (parameters && ` It has ${count}.`);
+    return `The current choice is ${accurate} the pinned one (${ranges}) and takes ${time}.${size}`;
   },
 };
 
 const accuracyText = (value) => value.toFixed(4);
-const lossText = (value) => String(Number(value.toPrecision(3)));
+const lossText = (value) => (value < 1000 ? value.toPrecision(3) : value.toFixed(0));
 const countText = (value) => value.toLocaleString(WORDS.locale);
 
 function secondsText(value) {
@@ -354,10 +353,13 @@ function comparisonText(grid, choice, pinned) {
   );
 }
 
+// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
+const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
+
 function table(caption, heads, rows) {
   const row = ([first, ...rest]) =>
     html("tr", {}, html("th", { scope: "row" }, first), ...rest.map((text) => html("td", {}, text)));
-  return html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+  return html("div", { class: "scroll", ...OWN_KEYS, tabindex: 0, role: "region", "aria-label": caption },
     html("table", {}, html("caption", {}, caption),
       html("thead", {}, html("tr", {}, ...heads.map((text) => html("th", { scope: "col" }, text)))),
       html("tbody", {}, ...rows.map(row))));
@@ -396,8 +398,8 @@ function control({ words, values }, slides, choose) {
   const value = html("span", { class: "value", "aria-hidden": "true" }); // the slider itself says it
   const options = values.map((value, index) => html("option", { value: index }, value));
   const input = slides
-    ? html("input", { type: "range", min: 0, max: values.length - 1, step: 1 })
-    : html("select", {}, ...options);
+    ? html("input", { type: "range", min: 0, max: values.length - 1, step: 1, ...OWN_KEYS })
+    : html("select", OWN_KEYS, ...options);
   input.addEventListener("input", () => choose(values[input.value]));
   const show = (chosen) => {
     input.value = values.indexOf(chosen);
@@ -431,7 +433,8 @@ async function render({ model, el }) {
   const twoFactors = grid.factors.length > 1;
   const controls = grid.factors.map((factor, index) =>
     control(factor, index < 2 && typeof factor.values[0] === "number", (value) => choose({ [factor.name]: value })));
-  const pin = html("button", { type: "button" }, WORDS.pin), unpin = html("button", { type: "button" }, WORDS.unpin);
+  const button = (words) => html("button", { type: "button", ...OWN_KEYS }, words);
+  const pin = button(WORDS.pin), unpin = button(WORDS.unpin);
   const result = html("p", { class: "result current" }), pinnedResult = html("p", { class: "result pinned" });
   const comparison = html("p", { class: "comparison" }), status = html("p", { class: "status", role: "status" });
   const chart = (name) => svg("svg", { class: `chart ${name}`, role: "img" });
@@ -442,7 +445,7 @@ async function render({ model, el }) {
   const [lowest, highest] = grid.axes.final.field.map(accuracyText);
   const field = html("p", { class: "legend field" }, `${grid.final} ${lowest}`, ramp, highest);
   const legend = html("p", { class: "legend" }), epochTables = html("div"), wholeTable = html("div");
-  const details = html("details", {}, html("summary", {}, WORDS.numbers), epochTables, wholeTable);
+  const details = html("details", {}, html("summary", OWN_KEYS, WORDS.numbers), epochTables, wholeTable);
   el.classList.add("run-explorer");
   el.setAttribute("role", "group");
   el.setAttribute("aria-label", WORDS.figure);
