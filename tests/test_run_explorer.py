@@ -142,6 +142,12 @@ def test_bad_runs_are_refused_by_name(runs, spoil, message):
         RunExplorer(spoilt, FACTORS)
 
 
+def test_the_recorded_learning_rates_can_be_explored():
+    runs = json.loads((ROOT / "experiments" / "learning_rates.json").read_text(encoding="utf-8"))["runs"]
+    explorer = RunExplorer(runs, ["learning_rate", "optimizer"], pinned={"optimizer": "Adam"})
+    assert repr(explorer) == "RunExplorer(108 runs: learning_rate × optimizer)"
+
+
 # ---- a real kernel --------------------------------------------------------------------------------------------------
 
 

@@ -95,10 +95,9 @@ async function unpack(bytes) {
   const members = Array.from({ length: size }, () => []);
   for (const run of runs) members[run.cell].push(run);
   const losses = runs.flatMap((run) => [...run.loss, ...run.val_loss]).filter(Number.isFinite).sort((a, b) => a - b);
-  // A diverging run must not flatten all others: outliers, as in a box plot of log(loss), lie beyond the axis.
-  const [lower, upper] = [0.25, 0.75].map((part) => losses[Math.floor(part * (losses.length - 1))]);
-  const least = losses[0] ?? 0;
-  const greatest = Math.min(losses.at(-1) ?? 1, upper * (upper / lower) ** 1.5 || Infinity);
+  // A diverging run must not flatten all others: what is far above nearly all losses lies beyond the axis.
+  const usual = losses[Math.floor(0.95 * (losses.length - 1))];
+  const least = losses[0] ?? 0, greatest = losses.findLast((loss) => loss <= 3 * usual) ?? 1;
   const logarithmic = least > 0 && greatest / least > 30;
   const accuracies = runs.flatMap((run) => [...run.accuracy, ...run.val_accuracy]);
   const finals = runs.map((run) => run.final_accuracy);
@@ -142,7 +141,7 @@ function ticks([low, high], logarithmic) {
     const count = Math.floor(high / size + 1e-9) - first + 1;
     return Array.from({ length: count }, (_, index) => tidy((first + index) * size));
   }
-  const factors = high / low < 100 ? [1, 2, 5] : [1];
+  const factors = high / low < 1000 ? [1, 2, 5] : [1];
   const values = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
     for (const factor of factors) values.push(tidy(factor * 10 ** power));
