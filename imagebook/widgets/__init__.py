@@ -1,4 +1,5 @@
-"""Living figures: live in JupyterLab, and without a kernel in the built page. They need the package anywidget."""
+"""Living figures: widgets in JupyterLab, and figures that answer in the built page, where there is no kernel."""
+from .digit_pad import DigitPad, prepare_drawing
 from .run_explorer import RunExplorer
 
-__all__ = ["RunExplorer"]
+__all__ = ["DigitPad", "RunExplorer", "prepare_drawing"]
