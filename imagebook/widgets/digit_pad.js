@@ -9,7 +9,7 @@ const WORDS = {
   clear: "Clear",
   samples: "Or choose a digit of MNIST's test set",
   sample: (digit, number) => `Sample ${number + 1}: a ${digit}`,
-  prepared: "What the network sees: your digit in 28 × 28 pixels",
+  prepared: "What the network sees: 28\u00a0×\u00a028\u00a0pixels",
   reading: "The network reads",
   nothing: "–",
   percent: (part) => `${(100 * part).toFixed(1)} %`,
@@ -228,7 +228,7 @@ function render({ model, el }) {
   });
   const pictures = WORDS.maps.map((title) => {
     const canvas = make("canvas", { role: "img", "aria-label": title }), size = make("span");
-    return { canvas, size, figure: make("figure", {}, make("figcaption", {}, make("b", {}, title), " ", size), canvas) };
+    return { canvas, size, figure: make("figure", {}, make("figcaption", {}, make("b", {}, title), size), canvas) };
   });
   const time = make("span"), heard = make("p", { role: "status", className: "digit-pad-heard" });
 
@@ -272,21 +272,20 @@ function render({ model, el }) {
       percent.textContent = empty ? WORDS.nothing : WORDS.percent(part);
       row.classList.toggle("digit-pad-best", digit === best);
     });
+    root.classList.toggle("digit-pad-idle", empty);
     hint.hidden = !empty || stroke !== null;
     drawMaps(prepared, [image, FIELD, 1], GREY, 1, 1);
     showMaps();
   }
 
-  /** Fill the width with maps, each pixel of them a whole number of the screen's. */
+  /** Show the maps of the last pass: sixteen in a row, or eight where there is little room. */
   function showMaps() {
-    const width = el.clientWidth || SIZE, dots = window.devicePixelRatio || 1;
-    pictures.forEach(({ canvas, size: text }, layer) => {
-      const map = seen.maps[layer], [values, size, count] = map;
-      const zoom = Math.max(1, Math.floor(width / 320 * dots * (layer === 2 ? 1.5 : 1))) / dots;
-      const rows = Math.ceil(count / Math.max(1, Math.floor((width + zoom) / ((size + 1) * zoom))));
-      drawMaps(canvas, map, VIRIDIS, Math.ceil(count / rows), values.reduce((most, value) => Math.max(most, value), 1e-9));
-      canvas.style.width = `${canvas.width * zoom}px`;
-      text.textContent = WORDS.mapSize(count, size);
+    const columns = el.clientWidth < 560 ? 8 : 16;
+    pictures.forEach(({ canvas, size }, layer) => {
+      const [values, width, count] = seen.maps[layer];
+      const most = values.reduce((most, value) => Math.max(most, value), 1e-9);
+      drawMaps(canvas, seen.maps[layer], VIRIDIS, columns, most);
+      size.textContent = WORDS.mapSize(count, width);
     });
   }
 
