@@ -18,7 +18,7 @@ from imagebook.widgets import DigitPad, prepare_drawing
 from imagebook.widgets.digit_pad import DIGIT_PAD, LAYERS, read_network
 
 ROOT = Path(__file__).parent.parent
-HOST = ROOT / "site" / "living-figures.js"
+HOST = ROOT / "site" / "static" / "living-figures.js"
 REFERENCE = Path(__file__).with_name("digit_pad_reference.npz")
 SEVEN = [[(80, 60), (200, 55), (150, 160), (120, 240)], [(105, 150), (190, 150)]]  # a seven of two strokes
 THEMES = {"light": ("#ffffff", "#323232"), "dark": ("#121212", "#ced6dd")}  # background, text

@@ -19,7 +19,7 @@ const WORDS = {
   maps: ["After the first convolution", "After the second convolution", "After pooling"],
   mapSize: (count, size) => `${count} maps of ${size} × ${size}`,
   mapScale: "Dark: no response. Bright: the strongest response of the layer.",
-  time: (weights, milliseconds) => `${weights.toLocaleString("en")} weights, one pass in ${milliseconds} ms`,
+  time: (count, milliseconds) => `${count.toLocaleString("en")} parameters, one pass in ${milliseconds} ms`,
 };
 
 const FIELD = 28, BOX = 20; // pixels along a side of an MNIST image, and of the box that its digit fills
@@ -198,7 +198,7 @@ function make(kind, properties = {}, ...children) {
 
 function render({ model, el }) {
   const layers = decode(model.get("weights"), model.get("shapes"));
-  const weights = layers.reduce((sum, { kernel, bias }) => sum + kernel.length + bias.length, 0);
+  const parameters = layers.reduce((sum, { kernel, bias }) => sum + kernel.length + bias.length, 0);
   const bytes = model.get("samples"), labels = model.get("sample_labels");
   const sampleMap = (n) => [
     Float32Array.from({ length: FIELD * FIELD }, (_, i) => bytes.getUint8(n * FIELD * FIELD + i)), FIELD, 1];
@@ -233,7 +233,8 @@ function render({ model, el }) {
   const time = make("span"), heard = make("p", { role: "status", className: "digit-pad-heard" });
 
   // A form of its own keeps the samples of two pads apart.
-  const root = make("form", { className: "digit-pad" },
+  // JupyterLab's shortcuts leave the keyboard to an element so marked.
+  const root = make("form", { className: "digit-pad", "data-lm-suppress-shortcuts": "true" },
     make("div", { className: "digit-pad-top" },
       make("div", { className: "digit-pad-draw" },
         make("div", { className: "digit-pad-frame" }, pad, hint),
@@ -262,7 +263,7 @@ function render({ model, el }) {
     const started = performance.now();
     seen = empty ? { image: image.fill(0), probabilities: [], maps: [[26, 32], [24, 64], [12, 64]].map(([size, count]) =>
       [new Float32Array(size * size * count), size, count]) } : { image, ...forward(layers, image) };
-    time.textContent = empty ? "" : WORDS.time(weights, (performance.now() - started).toFixed(1));
+    time.textContent = empty ? "" : WORDS.time(parameters, (performance.now() - started).toFixed(1));
     const best = seen.probabilities.indexOf(Math.max(...seen.probabilities));
     digitText.textContent = empty ? WORDS.nothing : best;
     percentText.textContent = empty ? "" : WORDS.percent(seen.probabilities[best]);
@@ -342,9 +343,9 @@ function render({ model, el }) {
   pad.addEventListener("pointerup", finish);
   pad.addEventListener("pointercancel", finish);
   root.addEventListener("keydown", (event) => {
+    if (event.key.startsWith("Arrow")) event.stopPropagation(); // JupyterLab's notebook would forbid them
     if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey) return;
     event.preventDefault();
-    event.stopPropagation(); // JupyterLab would undo in the notebook
     undo();
   });
   root.addEventListener("submit", (event) => event.preventDefault());
