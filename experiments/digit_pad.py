@@ -1,6 +1,6 @@
 """Train the article's network and store it for the drawing pad: imagebook/files/digit_pad.npz.
 
-    python experiments/digit_pad.py          about 4 minutes on two cores
+    python experiments/digit_pad.py          about 5 minutes on two cores
 
 The network and the preparation of the data are those of the article's program. The optimizer is Adadelta with the
 learning rate 1.0 of its paper; Keras's default, 0.001, is the program's and would need hundreds of epochs. The last
