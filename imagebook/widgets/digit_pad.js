@@ -17,7 +17,7 @@ const WORDS = {
   heardAnswer: (digit, percent) => `The network reads ${digit}, ${percent}.`,
   heardNothing: "The pad is empty. There is no answer.",
   maps: ["After the first convolution", "After the second convolution", "After pooling"],
-  mapSize: (count, size) => `${count} maps of ${size} × ${size}`,
+  mapSize: (count, size) => `${count} maps of ${size}\u00a0×\u00a0${size}`,
   mapScale: "Dark: no response. Bright: the strongest response of the layer.",
   time: (count, milliseconds) => `${count.toLocaleString("en")} parameters, one pass in ${milliseconds} ms`,
 };
