@@ -128,6 +128,9 @@ class DigitPad(anywidget.AnyWidget):
             **traits,
         )
 
+    def __repr__(self):
+        return f"DigitPad({len(self.sample_labels)} samples)"
+
     @traitlets.validate("drawing")
     def _check_drawing(self, proposal):
         for item in proposal["value"]:
