@@ -2,7 +2,8 @@
 
    A widget of the book (an anywidget) is one ES module and some state. In JupyterLab the state belongs to Python;
    in the built page it was stored when the notebook ran. This host reads the stored state and runs the same module:
-   https://anywidget.dev/en/afm/ names the contract. Widgets of other kinds need a kernel and are left alone.
+   https://anywidget.dev/en/afm/ names the contract. In the place of widgets of other kinds, which need a kernel,
+   it says so, with the way to one.
    It is a classic script, and the modules come from memory, so that a page opened from a file works too. */
 (() => {
   "use strict";
@@ -10,6 +11,10 @@
   const WORDS = {
     broken: "This figure could not be drawn: {reason}.",
     noReason: "its program failed",
+    trains: "This panel trains a network and needs a running Python",
+    controls: "This panel needs a running Python",
+    run: "run this page in Binder",
+    setup: "the page Setup says how to get one",
   };
   const MIME = "application/vnd.jupyter.widget-";
 
@@ -145,20 +150,30 @@
     }
   }
 
+  /** Say that a widget needs a kernel, and link to one where the page's own launch menu does. */
+  function excuse(entry, el) {
+    const trains = entry?.state._dom_classes?.includes("train-it");
+    const sentence = Object.assign(document.createElement("p"), { className: "living-figure-needs-python" });
+    const launch = document.querySelector('.dropdown-launch-buttons a[href*="/v2/g"]');  // Binder's: /v2/gh/, /v2/git/…
+    const way = launch
+      ? Object.assign(document.createElement("a"), { href: launch.href, textContent: WORDS.run }) : WORDS.setup;
+    sentence.append(`${trains ? WORDS.trains : WORDS.controls}: `, way, ".");
+    el.append(sentence);
+  }
+
   function start() {
     const stored = kind => [...document.querySelectorAll(`script[type="${MIME}${kind}+json"]`)];
-    for (const script of stored("state")) {
-      for (const [identifier, entry] of Object.entries(JSON.parse(script.textContent).state)) {
-        if (entry.model_module === "anywidget") widgets.set(identifier, { model: new Model(entry) });
-      }
+    const entries = Object.assign({}, ...stored("state").map(script => JSON.parse(script.textContent).state));
+    for (const [identifier, entry] of Object.entries(entries)) {
+      if (entry.model_module === "anywidget") widgets.set(identifier, { model: new Model(entry) });
     }
     for (const script of stored("view")) {
-      const widget = widgets.get(JSON.parse(script.textContent).model_id);
-      if (!widget) continue;
+      const identifier = JSON.parse(script.textContent).model_id;
       const el = document.createElement("div");
       el.className = "living-figure";
       script.before(el);
-      show(widget, el);
+      if (widgets.has(identifier)) show(widgets.get(identifier), el);
+      else excuse(entries[identifier], el);
     }
   }
 
