@@ -45,11 +45,11 @@ class TrainIt(ipywidgets.VBox):
     """A panel that trains a network with the settings that the reader picks, while other cells go on running.
 
     train: a function train(settings, report): trains with `settings`, a dictionary with one value for each control,
-        and calls report(epoch, epochs, loss=…, accuracy=…, val_loss=…, val_accuracy=…) after every epoch, counted
-        from 1; other measurements are ignored and missing ones not drawn. In Keras, with `verbose=0`,
+        and calls report(epoch, epochs, loss=…, accuracy=…, val_loss=…, val_accuracy=…) after every epoch, from 1;
+        other measurements are ignored and missing ones not drawn. In Keras, with `verbose=0`,
         `LambdaCallback(on_epoch_end=lambda epoch, logs: report(epoch + 1, epochs, **logs))`.
         It runs in a thread of its own, so it builds its model itself.
-    controls: a dictionary from each setting's name to a list of two or more numbers or texts, the first chosen at first.
+    controls: a dictionary from each setting's name to a list of numbers or texts, the first of which is chosen first.
     recorded: runs as `RunExplorer` takes them, drawn behind the curves: those with the same texts and the nearest
         numbers. Settings without a control must have one value in all of them.
 
@@ -64,13 +64,17 @@ class TrainIt(ipywidgets.VBox):
         if not isinstance(controls, dict) or not controls:
             raise ValueError("controls must be a dictionary from setting names to lists of values, with one at least.")
         for name, values in controls.items():
-            if not isinstance(name, str) or not isinstance(values, (list, tuple)) or len(set(values)) < 2:
-                raise ValueError(f"The control {name!r} needs a list of two or more different values, not {values!r}.")
+            if not isinstance(name, str) or not isinstance(values, (list, tuple)) or not values:
+                raise ValueError(f"The control {name!r} needs a name and a list of values, not {values!r}.")
+            if not all(is_number(value) or isinstance(value, str) for value in values):
+                raise ValueError(f"The control {name!r} has a value that is neither a number nor a text: {values!r}.")
         self._train, self._recorded = train, list(recorded or [])
         self._shared = [name for name in controls if all(name in run for run in self._recorded)]
         if self._recorded and not self._shared:
             raise ValueError(f"No control ({', '.join(controls)}) is a setting of all recorded runs.")
         check_runs(self._recorded, self._shared)
+        for name in self._shared:  # numbers and texts cannot be compared
+            factor_values(name, [*controls[name], *(run[name] for run in self._recorded)])
         self._thread, self._training, self._stop = None, False, threading.Event()
         self.history, self.error = {}, None
 
@@ -84,8 +88,9 @@ class TrainIt(ipywidgets.VBox):
         self._status = ipywidgets.HTML()
         self._plot = ipywidgets.HTML()  # not Image, which cannot have an alternative text
         self._note = ipywidgets.HTML()
-        rows = ipywidgets.Box([*self._controls.values(), self._button], layout={"flex_flow": "row wrap", "grid_gap": "4px"})
-        super().__init__([rows, self._progress, self._status, self._plot, self._note])
+        wrap = {"flex_flow": "row wrap", "grid_gap": "4px"}
+        choices = ipywidgets.Box([*self._controls.values(), self._button], layout=wrap)
+        super().__init__([choices, self._progress, self._status, self._plot, self._note])
         self.add_class("train-it")
         for control in self._controls.values():
             control.observe(lambda change: self._prepare(), "value")
@@ -93,7 +98,8 @@ class TrainIt(ipywidgets.VBox):
         self._prepare()
 
     def __repr__(self):
-        return f"TrainIt({' × '.join(self._controls)}; {len(self._recorded)} recorded runs)"
+        recorded = f"; {len(self._recorded)} recorded runs" if self._recorded else ""
+        return f"TrainIt({' × '.join(self._controls)}{recorded})"
 
     @property
     def settings(self):
@@ -130,9 +136,10 @@ class TrainIt(ipywidgets.VBox):
         if runs:
             words, shown = WORDS["same" if exact else "nearest"], {name: runs[0][name] for name in self._shared}
         else:  # numbers have a nearest one; texts do not
-            words, shown = WORDS["unrecorded"], {name: settings[name] for name in self._shared if not is_number(settings[name])}
-        words = words.format(count=len(runs), settings=", ".join(f"{plain(name)} {as_text(value)}" for name, value in shown.items()))
-        self._note.value = html.escape(words) if self._recorded else ""
+            words, shown = WORDS["unrecorded"], {name: settings[name] for name in self._shared}
+            shown = {name: value for name, value in shown.items() if isinstance(value, str)}
+        listed = ", ".join(f"{plain(name)} {as_text(value)}" for name, value in shown.items())
+        self._note.value = html.escape(words.format(count=len(runs), settings=listed)) if self._recorded else ""
         self._plot.value = self._curves.picture(WORDS["alt_recorded"].format(
             count=len(runs), numbers=in_words(last_median(runs)))) if runs else ""
         self._progress.value = 0
@@ -164,7 +171,7 @@ class TrainIt(ipywidgets.VBox):
             nonlocal last
             measured = {name: float(measured[name]) for name in CURVES if name in measured}
             if epoch != so_far["epoch"] + 1 or epochs < epoch:
-                raise ValueError(f"report(epoch={epoch}, epochs={epochs}) came after epoch {so_far['epoch']}: count from 1.")
+                raise ValueError(f"report got epoch {epoch} of {epochs} after epoch {so_far['epoch']}: count from 1.")
             if not measured or self.history and measured.keys() != self.history.keys():
                 raise ValueError(f"report needs the same measurements after every epoch, of {', '.join(CURVES)}.")
             for name, value in measured.items():
@@ -219,7 +226,7 @@ class Curves:
                     values = [value if is_number(value) else math.nan for value in run[f"val_{name}"]]
                     grey, = axes.plot(range(1, len(values) + 1), values, color="#808080", linestyle="-", linewidth=0.9)
                 look = {"color": "#003f7f", "marker": "o", "markersize": 3}
-                self.lines[name], = axes.plot([], [], linestyle="--", linewidth=1.4, **look)
+                self.lines[name], = axes.plot([], [], linestyle="--", linewidth=1.4, markerfacecolor="white", **look)
                 self.lines[f"val_{name}"], = axes.plot([], [], linestyle="-", **look)
             keys = {WORDS["training"]: self.lines["loss"], WORDS["validation"]: self.lines["val_loss"]}
             if runs:
@@ -245,7 +252,8 @@ class Curves:
         file = io.BytesIO()
         pixels.convert("RGB").quantize(64).save(file, "png")  # few colours: a third of the bytes
         data = base64.b64encode(file.getvalue()).decode()
-        return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="width: 640px; max-width: 100%">'
+        look = "width: 640px; max-width: 100%"
+        return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="{look}">'
 
 
 def nearest(runs, wanted):
@@ -288,4 +296,5 @@ def as_text(value):
 
 def in_words(measured):
     """Return the last measurements as words: losses with three digits that count, accuracies with four places."""
-    return ", ".join(f"{WORDS[name]} {value:{'.4f' if 'accuracy' in name else '.3g'}}" for name, value in measured.items())
+    places = {name: ".4f" if "accuracy" in name else ".3g" for name in measured}
+    return ", ".join(f"{WORDS[name]} {value:{places[name]}}" for name, value in measured.items())
