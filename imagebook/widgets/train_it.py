@@ -73,13 +73,15 @@ class TrainIt(ipywidgets.VBox):
         if self._recorded and not self._shared:
             raise ValueError(f"No control ({', '.join(controls)}) is a setting of all recorded runs.")
         check_runs(self._recorded, self._shared)
-        for name in self._shared:  # numbers and texts cannot be compared
-            factor_values(name, [*controls[name], *(run[name] for run in self._recorded)])
+        for name, values in controls.items():
+            factor_values(name, values)
+            if name in self._shared:  # numbers and texts cannot be compared
+                factor_values(name, [*values, *(run[name] for run in self._recorded)])
         self._thread, self._training, self._stop = None, False, threading.Event()
         self.history, self.error = {}, None
 
         self._controls = {name: ipywidgets.Dropdown(
-            options=[(as_text(value), value) for value in factor_values(name, values)], value=values[0],
+            options=[(as_text(value), value) for value in in_order(values)], value=values[0],
             description=plain(name), style={"description_width": "initial"}, layout={"width": "auto"},
         ) for name, values in controls.items()}
         # Its value says what the reader saw when pressing it: pressed late, a stop cannot start another run.
@@ -284,6 +286,12 @@ def last_median(runs):
     """Return the medians over the runs of their validation curves' last numbers; without any, not a number."""
     last = {name: [run[name][-1] for run in runs if is_number(run[name][-1])] for name in ["val_loss", "val_accuracy"]}
     return {name: median(values) if values else math.nan for name, values in last.items()}
+
+
+def in_order(values):
+    """Return the different values as they are (Keras refuses a learning rate of 1 that is no float), numbers rising."""
+    different = list(dict.fromkeys(values))
+    return sorted(different) if is_number(values[0]) else different
 
 
 def plain(name):
