@@ -236,6 +236,18 @@ def test_a_diverging_run_leaves_the_others_in_sight():
     assert TrainIt(three_epochs, CONTROLS, recorded())._curves.axes["loss"].get_yscale() == "linear"
 
 
+def test_small_differences_of_accuracy_look_small():
+    def train(settings, report):
+        for epoch in range(1, 3):
+            report(epoch, 2, accuracy=0.5 + epoch / 1000)
+
+    panel = TrainIt(train, CONTROLS)
+    panel.run()
+    assert panel.wait(30) and panel.error is None
+    low, high = panel._curves.axes["accuracy"].get_ylim()
+    assert high - low == pytest.approx(0.1) and low < 0.501 < 0.502 < high
+
+
 def test_the_recorded_learning_rates_can_lie_behind():
     runs = json.loads((ROOT / "experiments" / "learning_rates.json").read_text(encoding="utf-8"))["runs"]
     panel = TrainIt(three_epochs, {**CONTROLS, "batch_size": [64, 32]}, runs)

@@ -244,7 +244,11 @@ class Curves:
             longest = max(epochs, *map(len, curves))
             axes.set_xlim(1 - 0.04 * longest, longest + 0.04 * longest)
             axes.relim()
+            axes.autoscale(axis="y")  # again, where limits were set
             axes.autoscale_view(scalex=False)
+        low, high = self.axes["accuracy"].get_ylim()
+        if high - low < 0.1:  # a point of accuracy more or less is not to look like much
+            self.axes["accuracy"].set_ylim((low + high) / 2 - 0.05, (low + high) / 2 + 0.05)
         losses = [value for line in self.axes["loss"].lines for value in line.get_ydata() if is_number(value)]
         # So that a run that diverges does not flatten the others.
         spread = losses and min(losses) > 0 and max(losses) > 30 * min(losses)
