@@ -105,7 +105,7 @@ def test_cells_are_short_and_end_without_semicolon(notebook):
         assert len(lines) <= 13, f"{len(lines)} lines: {cell.source}"
         assert not cell.source.rstrip().endswith(";")
         if "article" not in cell.metadata.get("tags", []):
-            assert max(map(len, lines)) <= 90, f"wider than the page: {cell.source}"
+            assert max(map(len, lines)) <= 88, f"wider than the page: {cell.source}"
 
 
 def test_ignored_outputs_give_their_reason(notebook):
