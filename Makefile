@@ -1,6 +1,6 @@
 # Everything here also works without make, in an activated environment: see "Check" in README.md.
 PYTHON := $(shell for p in python3.12 python3.13 python3.11 python3 python; do \
-    $$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+    $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/ready
 CHAPTER = $(shell git ls-files 'chapters/**.ipynb')
