@@ -1,9 +1,11 @@
 """Read every page of the built book as a reader does: with a browser, on two screens, by day and by night."""
 import gzip
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
+from statistics import median
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 import pytest
@@ -96,6 +98,30 @@ def test_page_from_a_file(name, site, browser):
         page.goto((site.root / f"{name}.html").as_uri())
         wait_for_figures(page)
     assert not problems, "\n".join(problems)
+
+
+def test_living_figures_answer_in_the_built_page(site, browser):
+    """What the widgets' own tests show of each alone, on the page that shows them all, by keyboard."""
+    runs = json.loads((ROOT / "experiments/learning_rates.json").read_text(encoding="utf-8"))["runs"]
+    with browser.new_context(viewport={"width": 390, "height": 900}, reduced_motion="reduce") as context:
+        page = context.new_page()
+        problems = listen(page, site.url)
+        page.goto(f"{site.url}chapters/backmatter/living-figures.html")
+        wait_for_figures(page)
+        slider = page.locator(".run-explorer").get_by_role("slider")
+        slider.focus()
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+            rate = float(slider.get_attribute("aria-valuetext"))
+            accuracy = median(run["test_accuracy"] for run in runs
+                              if (run["optimizer"], run["learning_rate"]) == ("Adam", rate))
+            assert f"test accuracy {accuracy:.4f}" in page.locator(".run-explorer .result.current").inner_text()
+        page.locator(".digit-pad input").first.focus()
+        for digit in range(1, 10):
+            page.keyboard.press("ArrowRight")
+            page.wait_for_function(f"document.querySelector('.digit-pad-answer strong').textContent === '{digit}'")
+        assert page.locator(".living-figure-needs-python a").get_attribute("href").startswith("https://mybinder.org/")
+    assert not problems
 
 
 def test_menus_and_search_box(site, browser, axe):
