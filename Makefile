@@ -9,7 +9,7 @@ UV = 0.13.9
 
 .PHONY: help book test serve lab run lock clean
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: $(READY)  ## build the book into _build/html; any warning is an error
 	@$(BIN)/jupyter-book build . -n -W --keep-going -q || { rm -rf _build/.doctrees; exit 1; }
@@ -22,7 +22,7 @@ serve: book  ## build and serve the book on this machine (PORT=8000)
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 lab: $(READY)  ## open the chapters in JupyterLab
-	IPYTHONDIR=$(CURDIR)/ipython $(BIN)/jupyter lab chapters
+	IPYTHONDIR="$(CURDIR)/ipython" $(BIN)/jupyter lab chapters
 
 run: $(READY)  ## execute notebooks in place (CHAPTER=chapters/mnist/walkthrough.ipynb; all without it)
 	$(BIN)/python scripts/run_notebooks.py $(CHAPTER)
