@@ -1,6 +1,6 @@
 """Run the article's program, unchanged, once a seed, and record every epoch: experiments/walkthrough.csv.
 
-    python experiments/walkthrough.py            seeds 0 to 4; about 5 minutes each on two cores
+    python experiments/walkthrough.py            seeds 0 to 4; about 11 minutes of processor time each
     python experiments/walkthrough.py 5 6        further seeds, added to those recorded
 
 A seed that is already in the file is not run again.
