@@ -1,6 +1,7 @@
 """Living figures: widgets in JupyterLab, and figures that answer in the built page, where there is no kernel."""
+from .decision_boundary import DecisionBoundary
 from .digit_pad import DigitPad, prepare_drawing
 from .run_explorer import RunExplorer
 from .train_it import TrainIt
 
-__all__ = ["DigitPad", "RunExplorer", "TrainIt", "prepare_drawing"]
+__all__ = ["DecisionBoundary", "DigitPad", "RunExplorer", "TrainIt", "prepare_drawing"]
