@@ -217,6 +217,23 @@ def test_the_slider_and_the_loss_choose_a_step(open_figure, record):
     assert slider.get_attribute("aria-valuetext") == "0"
 
 
+def test_the_loss_is_drawn_to_scale_also_where_new_points_lose(open_figure, record):
+    page = open_figure()
+    choice = {"data": "digits", "hidden": "16", "activation": "tanh", "seed": 1, "step": 20000}
+    for index, name in enumerate(FACTORS[:-1]):
+        page.locator("select").nth(index).select_option(str(record[name].tolist().index(choice[name])))
+    page.get_by_role("slider").focus()
+    page.keyboard.press("End")
+    figure, losses = DecisionBoundary(record, choice), []
+    for prefix in ("", "new_"):
+        labels, p = record[f"{prefix}labels"][3], probabilities(figure, record[f"{prefix}points"][3])
+        losses.append(-np.log(np.where(labels, p, 1 - p)).mean())
+    assert losses[1] > 1  # an axis made for the first loss would not do
+    ends = [page.locator(f".chart .{kind}").get_attribute("points").split()[-1] for kind in ("training", "fresh")]
+    heights = [120 - float(end.split(",")[1]) for end in ends]
+    assert heights[1] / heights[0] == pytest.approx(losses[1] / losses[0], rel=0.02)
+
+
 def test_play_goes_from_the_first_step_to_the_last_and_stops(open_figure, record):
     page = open_figure()
     page.clock.install()

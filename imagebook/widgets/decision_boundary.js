@@ -18,6 +18,7 @@ const WORDS = {
   fresh: "Show new points",
   plane: "The plane. Click, or use the arrow keys, to move the probe.",
   loss: "loss",
+  beyond: "▲ goes on beyond this axis",
   training: "training points",
   newPoints: "new points",
   boundary: "decision boundary",
@@ -184,7 +185,8 @@ function mark(label, x, y, size) {
 /** Draw the loss of training and new points over the steps; return what a click at a place chooses. */
 function drawLoss(chart, steps, curves, chosen) {
   const width = chart.clientWidth || 300, box = { left: 40, right: width - 12, top: 24, bottom: 120 };
-  const most = Math.max(0.75, Math.min(2, ...curves.training.slice(0, 1)));
+  const greatest = Math.max(...curves.training, ...curves.fresh), most = Math.max(0.8, Math.min(2, greatest));
+  const marks = (most < 1 ? [0, 0.25, 0.5, 0.75] : [0, 0.5, 1, 1.5, 2]).filter((value) => value <= most);
   const x = (index) => box.left + 4 + ((box.right - box.left - 4) * index) / (steps.length - 1);
   const y = (loss) => box.bottom - ((box.bottom - box.top) * Math.min(loss, most)) / most;
   const text = (words, at, height, anchor = "middle") => svg("text", { x: at, y: height, "text-anchor": anchor }, words);
@@ -192,11 +194,12 @@ function drawLoss(chart, steps, curves, chosen) {
   const wanted = Math.max(1, Math.ceil(46 / ((box.right - box.left) / (steps.length - 1))));
   chart.setAttribute("height", box.bottom + 40);
   chart.replaceChildren(
-    ...[0, 0.25, 0.5, 0.75].flatMap((value) => [
+    ...marks.flatMap((value) => [
       svg("line", { class: "rule", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }), text(value, box.left - 6, y(value) + 4, "end")]),
     ...steps.map((step, i) => ((steps.length - 1 - i) % wanted ? "" : text(step.toLocaleString(WORDS.locale), x(i), box.bottom + 18))),
     text(WORDS.loss, 2, 12, "start"), text(WORDS.step, (box.left + box.right) / 2, box.bottom + 36),
-    svg("line", { class: "now", x1: x(chosen), x2: x(chosen), y1: box.top - 4, y2: box.bottom }), line("fresh"), line("training"));
+    svg("line", { class: "now", x1: x(chosen), x2: x(chosen), y1: box.top - 4, y2: box.bottom }), line("fresh"), line("training"),
+    greatest > most ? text(WORDS.beyond, box.right, 12, "end") : "");
   return (place) => steps[Math.max(0, Math.min(steps.length - 1, Math.round(((place - x(0)) / (x(1) - x(0))))))];
 }
 
