@@ -124,6 +124,21 @@ def test_living_figures_answer_in_the_built_page(site, browser):
     assert not problems
 
 
+def test_the_boundary_answers_in_the_built_page(site, browser):
+    """The chapter moves the figure by program and puts it back; the page shows it as it was, and it moves by key."""
+    with browser.new_context(viewport={"width": 390, "height": 900}, reduced_motion="reduce") as context:
+        page = context.new_page()
+        problems = listen(page, site.url)
+        page.goto(f"{site.url}chapters/concepts/neuron-to-network.html")
+        wait_for_figures(page)
+        figure = page.locator(".decision-boundary")
+        assert figure.locator(".result").inner_text().startswith("Step 60: ")
+        figure.get_by_role("slider").focus()
+        page.keyboard.press("ArrowRight")
+        assert figure.locator(".result").inner_text().startswith("Step 120: ")
+    assert not problems
+
+
 def test_menus_and_search_box(site, browser, axe):
     """What opens over a page is accessible too: the search box everywhere, and the menus of a small screen."""
     findings = []
