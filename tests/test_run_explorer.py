@@ -350,6 +350,7 @@ def test_a_pinned_choice_is_compared_in_words_and_curves(open_page, runs):
 def test_the_tables_hold_the_numbers(open_page, runs):
     page = open_page(RunExplorer(runs, FACTORS, choice={"learning_rate": 1.0, "optimizer": "Adam"}))
     page.get_by_text("The numbers as tables").click()
+    page.get_by_role("table").nth(1).wait_for()  # the tables come with an event, a moment after the click
     epochs, grid = page.get_by_role("table").all()
     chosen = cell(runs, 1.0, "Adam")
     for row, epoch in zip(epochs.locator("tbody tr").all(), range(3), strict=True):
