@@ -2,6 +2,7 @@
 from .decision_boundary import DecisionBoundary
 from .digit_pad import DigitPad, prepare_drawing
 from .run_explorer import RunExplorer
+from .sliding_kernel import SlidingKernel
 from .train_it import TrainIt
 
-__all__ = ["DecisionBoundary", "DigitPad", "RunExplorer", "TrainIt", "prepare_drawing"]
+__all__ = ["DecisionBoundary", "DigitPad", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
