@@ -1,8 +1,9 @@
 """Living figures: widgets in JupyterLab, and figures that answer in the built page, where there is no kernel."""
 from .decision_boundary import DecisionBoundary
 from .digit_pad import DigitPad, prepare_drawing
+from .jacobian_product import JacobianProduct
 from .run_explorer import RunExplorer
 from .sliding_kernel import SlidingKernel
 from .train_it import TrainIt
 
-__all__ = ["DecisionBoundary", "DigitPad", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
+__all__ = ["DecisionBoundary", "DigitPad", "JacobianProduct", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
