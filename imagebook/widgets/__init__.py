@@ -3,7 +3,8 @@ from .decision_boundary import DecisionBoundary
 from .digit_pad import DigitPad, prepare_drawing
 from .jacobian_product import JacobianProduct
 from .run_explorer import RunExplorer
+from .row_reader import RowReader
 from .sliding_kernel import SlidingKernel
 from .train_it import TrainIt
 
-__all__ = ["DecisionBoundary", "DigitPad", "JacobianProduct", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
+__all__ = ["DecisionBoundary", "DigitPad", "JacobianProduct", "RowReader", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
