@@ -10,7 +10,7 @@ const WORDS = {
   kernel: "kernel",
   kernels: { vertical: "vertical edges (Sobel)", horizontal: "horizontal edges (Sobel)", outline: "outline (Laplace)",
     blur: "blur (mean)", gauss: "blur (Gauss)", sharpen: "sharpen", gabor: "slanted stripes (Gabor)",
-    corner: "a corner", identity: "nothing but the centre" },
+    corner: "a corner", identity: "centre only" },
   own: "your own numbers",
   size: "kernel size",
   square: (side) => `${side} × ${side}`,
