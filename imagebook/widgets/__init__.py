@@ -1,10 +1,12 @@
 """Living figures: widgets in JupyterLab, and figures that answer in the built page, where there is no kernel."""
+from .adversarial_game import AdversarialGame
 from .decision_boundary import DecisionBoundary
 from .digit_pad import DigitPad, prepare_drawing
+from .digit_writer import DigitWriter
 from .jacobian_product import JacobianProduct
 from .run_explorer import RunExplorer
 from .row_reader import RowReader
 from .sliding_kernel import SlidingKernel
 from .train_it import TrainIt
 
-__all__ = ["DecisionBoundary", "DigitPad", "JacobianProduct", "RowReader", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
+__all__ = ["AdversarialGame", "DecisionBoundary", "DigitPad", "DigitWriter", "JacobianProduct", "RowReader", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
