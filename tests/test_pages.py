@@ -124,18 +124,26 @@ def test_living_figures_answer_in_the_built_page(site, browser):
     assert not problems
 
 
-def test_the_boundary_answers_in_the_built_page(site, browser):
-    """The chapter moves the figure by program and puts it back; the page shows it as it was, and it moves by key."""
+@pytest.mark.parametrize("name, figure, moved, said, before, after", [
+    ("concepts/neuron-to-network", "decision-boundary", "input[type=range]", ".result", "Step 60: ", "Step 120: "),
+    ("algorithms/convolution", "sliding-kernel", ".frame[tabindex]", ".total", "Y8,14 =", "Y8,15 ="),
+    ("algorithms/rnn", "jacobian-product", "input[type=range] >> nth=0", ".result", "ρ = 1.10", "ρ = 1.11"),
+    ("algorithms/gated-rnn", "row-reader", "input[type=range]", ".words", "After 9 rows", "After 10 rows"),
+    ("algorithms/gan", "adversarial-game", "input[type=range]", ".words", "Step 0:", "Step 4:"),
+    ("algorithms/dcgan", "digit-writer", ".plane", ".large figcaption", "longitude 0°", "longitude 5°"),
+])
+def test_a_figure_answers_in_its_chapter(name, figure, moved, said, before, after, site, browser):
+    """A chapter moves its figure by program and puts it back; the page shows it as it was, and it moves by key."""
     with browser.new_context(viewport={"width": 390, "height": 900}, reduced_motion="reduce") as context:
         page = context.new_page()
         problems = listen(page, site.url)
-        page.goto(f"{site.url}chapters/concepts/neuron-to-network.html")
+        page.goto(f"{site.url}chapters/{name}.html")
         wait_for_figures(page)
-        figure = page.locator(".decision-boundary")
-        assert figure.locator(".result").inner_text().startswith("Step 60: ")
-        figure.get_by_role("slider").focus()
+        words = page.locator(f".{figure} {said}")
+        assert words.text_content().startswith(before)
+        page.locator(f".{figure} {moved}").focus()
         page.keyboard.press("ArrowRight")
-        assert figure.locator(".result").inner_text().startswith("Step 120: ")
+        assert words.text_content().startswith(after)
     assert not problems
 
 
