@@ -1,5 +1,6 @@
 """What the tests of the built book share: the book, built once, and a browser to read it with."""
 import functools
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ipywidgets.embed import embed_data
 
 ROOT = Path(__file__).parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
@@ -74,3 +76,40 @@ def build_once(folder):
         lines = [line for line in log.read_text().splitlines() if re.search("WARNING|[Ee]rror", line)]
         pytest.fail("The strict build failed:\n" + "\n".join(lines or ["see " + str(log)]), pytrace=False)
     return folder
+
+
+@pytest.fixture
+def open_figure(browser, figure, request, tmp_path):
+    """Return a function that opens a module's stored `figure` alone in a new page, once its `READY` is there.
+
+    Nothing may be logged as an error in that page.
+    """
+    contexts, errors = [], []
+    embedded = embed_data(views=[figure], drop_defaults=False)
+    state = json.dumps(embedded["manager_state"]).replace("<", "\\u003c")
+    (tmp_path / "host.js").write_bytes((ROOT / "site" / "static" / "living-figures.js").read_bytes())
+    kind = "application/vnd.jupyter.widget"
+    themes = {"light": ("#ffffff", "#323232"), "dark": ("#121212", "#ced6dd")}  # background, text
+
+    def open_page(theme="light", width=1280):
+        background, text = themes[theme]
+        (tmp_path / f"{theme}.html").write_text(
+            f"""<!DOCTYPE html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>Figure</title>
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <style>html {{ --pst-color-text-base: {text}; color: {text}; background: {background} }}
+            body {{ margin: 16px }} main {{ max-width: 700px }}</style></head>
+            <body><main><h1>Figure</h1><script type="{kind}-state+json">{state}</script>
+            <script type="{kind}-view+json">{json.dumps(embedded["view_specs"][0])}</script></main>
+            <script src="host.js"></script></body></html>""", encoding="utf-8")
+        contexts.append(browser.new_context(viewport={"width": width, "height": 1000}, reduced_motion="reduce"))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((tmp_path / f"{theme}.html").as_uri())
+        page.wait_for_selector(request.module.READY, state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors
