@@ -15,7 +15,7 @@ from PIL import Image
 
 from imagebook import load_mnist
 from imagebook.widgets import DigitPad, prepare_drawing
-from imagebook.widgets.digit_pad import DIGIT_PAD, LAYERS, read_network
+from imagebook.widgets.digit_pad import DIGIT_PAD, LAYERS, STEPS, read_network
 
 ROOT = Path(__file__).parent.parent
 HOST = ROOT / "site" / "static" / "living-figures.js"
@@ -116,8 +116,36 @@ def test_preparation_of_a_lopsided_drawing_loses_no_ink():
     assert prepare_drawing(image).sum() == pytest.approx(image.sum() / 14**2, rel=1e-5)
 
 
+def test_a_step_left_out_is_left_out():
+    image = np.zeros((280, 280), np.uint8)
+    image[20:60, 10:30] = 255  # 40 high, 20 wide, in the upper left corner
+    image[20:60, 30:50] = 85  # grey beside it, so that the centre of mass is not that of the box
+    whole = prepare_drawing(image)
+    np.testing.assert_array_equal(prepare_drawing(image, ["invert"]), 1 - whole)
+
+    def box(prepared):
+        return [(along.min(), along.max() + 1) for along in np.nonzero(prepared)]
+
+    assert box(whole) == [(4, 24), (7, 27)]  # three quarters of the ink lie in its left half
+    assert box(prepare_drawing(image, ["centre"])) == [(0, 20), (0, 20)]  # at the corner, as far as the field allows
+    assert box(prepare_drawing(image, ["scale"])) == [(12, 16), (13, 17)]
+    assert box(prepare_drawing(image, ["scale", "centre"])) == [(2, 6), (1, 5)]
+
+
+def test_without_averages_a_pixel_is_kept_as_it_was():
+    image = np.zeros((280, 280))
+    for row in range(200):
+        image[40 + row, 40 + row : 60 + row] = 1  # a slanted stroke: averages give it grey edges
+    assert set(np.unique(prepare_drawing(image, ["average"]))) == {0, 1}
+    assert len(np.unique(prepare_drawing(image))) > 2
+
+
 def test_preparation_of_nothing_and_of_bad_images():
     assert not prepare_drawing(np.zeros((280, 280), np.uint8)).any()
+    assert not prepare_drawing(np.zeros((280, 280), np.uint8), STEPS).any()
+    for steps in (["center"], "scale"):
+        with pytest.raises(ValueError, match="invert, scale, average, centre"):
+            prepare_drawing(np.zeros((28, 28)), steps)
     for image, words in [
         (np.zeros((28, 28, 3)), "shape"),
         (np.zeros((28, 28), int), "uint8"),
@@ -168,6 +196,9 @@ def test_a_drawing_set_from_python_is_checked():
     for drawing in ([12], [[1, 2, 3]], [[]], ["7"]):
         with pytest.raises(traitlets.TraitError):
             DigitPad(drawing=drawing)
+    assert DigitPad(leave_out=["scale"]).leave_out == ["scale"]
+    with pytest.raises(traitlets.TraitError):
+        DigitPad(leave_out=["center"])
 
 
 # --- In a kernel ---
@@ -344,7 +375,8 @@ def test_a_pass_takes_at_most_16_milliseconds(open_pad, notebook, digits):
     assert min(times) <= 16  # the least: what else runs on the machine slows down the others
 
 
-def test_page_and_python_prepare_alike(open_pad):
+@pytest.mark.parametrize("leave_out", [[], *([step] for step in STEPS), ["scale", "centre"], list(STEPS)], ids=str)
+def test_page_and_python_prepare_alike(open_pad, leave_out):
     page = open_pad()
     draw(page, *SEVEN)
     for extra in ([(250, 20)], [(3, 3), (3, 270)], [(30, 200), (90, 260), (140, 200)]):
@@ -353,9 +385,30 @@ def test_page_and_python_prepare_alike(open_pad):
         prepared = run_module(
             page,
             """const field = document.querySelector(".digit-pad-field").getContext("2d");
-            return [...pad.prepare(field.getImageData(0, 0, 280, 280))]""",
+            return [...pad.prepare(field.getImageData(0, 0, 280, 280), given[0])]""",
+            leave_out,
         )
-        np.testing.assert_allclose(np.reshape(prepared, (28, 28)), prepare_drawing(image), atol=1e-6)
+        np.testing.assert_allclose(np.reshape(prepared, (28, 28)), prepare_drawing(image, leave_out), atol=1e-6)
+
+
+def test_a_step_can_be_switched_off(open_pad):
+    page = open_pad()
+    page.get_by_role("button", name="A small seven").click()
+    image, before = on_the_pad(page), answer(page)
+    assert before[0] == "7"
+    switches = page.locator(".digit-pad-steps input")
+    assert switches.count() == len(STEPS)
+    for number, step in enumerate(STEPS):
+        switches.nth(number).uncheck()
+        expected = forward(prepare_drawing(image, [step])[None])[0]
+        np.testing.assert_allclose(answer(page)[1], expected, atol=0.0006)
+        assert heard(page).startswith(f"The network reads {expected.argmax()},")
+        switches.nth(number).focus()
+        page.keyboard.press("Space")
+        assert answer(page) == before
+    page.get_by_role("button", name="Clear").click()
+    switches.first.uncheck()
+    assert answer(page) == ("–", [])  # nothing drawn is no answer, on bright ground either
 
 
 def test_strokes_are_read_as_python_reads_them(open_pad):
@@ -413,14 +466,15 @@ def test_samples_by_keyboard_are_read_as_keras_read_them(open_pad):
     network = read_network()
     expected = forward(network["samples"] / 255)
     page.locator(".digit-pad-field").focus()
-    page.keyboard.press("Tab")  # undo and clear are off
+    for _ in range(2 + len(STEPS)):  # undo and clear are off; the small seven; the steps
+        page.keyboard.press("Tab")
     page.keyboard.press("Space")
     for number, probabilities in enumerate(expected):
-        assert page.locator(".digit-pad input").nth(number).is_checked()
+        assert page.locator(".digit-pad-samples input").nth(number).is_checked()
         np.testing.assert_allclose(answer(page)[1], probabilities, atol=0.00051)
         page.keyboard.press("ArrowRight")
     draw(page, [(20, 20), (60, 60)])
-    assert not page.locator(".digit-pad input:checked").count()  # it is no longer the sample alone
+    assert not page.locator(".digit-pad-samples input:checked").count()  # it is no longer the sample alone
 
 
 def test_what_the_page_sends_to_python(open_pad, notebook):
@@ -428,7 +482,7 @@ def test_what_the_page_sends_to_python(open_pad, notebook):
     samples = next(b["data"] for b in entry["buffers"] if b["path"] == ["samples"])
     sent = run_module(
         open_pad(),
-        """const state = { weights: new DataView(bytes(given[0]).buffer), shapes: given[1], drawing: [2],
+        """const state = { weights: new DataView(bytes(given[0]).buffer), shapes: given[1], drawing: [2], leave_out: [],
             samples: new DataView(bytes(given[2]).buffer), sample_labels: given[3] };
         const sent = [], listeners = [];
         const model = { get: (name) => state[name], on: (_, listener) => listeners.push(listener), off() {},

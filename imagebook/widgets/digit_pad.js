@@ -7,6 +7,10 @@ const WORDS = {
   empty: "Draw a digit here, or choose a sample below.",
   undo: "Undo",
   clear: "Clear",
+  corner: "A small seven",
+  steps: "On the way from the pad to the network",
+  step: { invert: "ink bright, ground dark", scale: "scaled to a box of 20\u00a0×\u00a020",
+    average: "averaged to greys", centre: "centre of mass in the middle" },
   samples: "Or choose a digit of MNIST's test set",
   sample: (digit, number) => `Sample ${number + 1}: a ${digit}`,
   prepared: "What the network sees: 28\u00a0×\u00a028\u00a0pixels",
@@ -25,6 +29,7 @@ const WORDS = {
 const FIELD = 28, BOX = 20; // pixels along a side of an MNIST image, and of the box that its digit fills
 const SIZE = 280; // pixels along a side of the pad
 const PEN = 22; // width of a stroke on the pad; about that of MNIST's when a digit fills the pad
+const CORNER = [[30, 42, 62, 38, 48, 92]]; // a small seven, high and to the left, for those who do not draw
 const INK = 0.5; // nothing counts as drawn until a pixel of the prepared image is this bright
 
 // --- Preparation: `prepare_drawing` in digit_pad.py is the same in Python ---
@@ -43,8 +48,20 @@ function average(source, lines, length, scale) {
   return result;
 }
 
-/** Turn an ImageData, white ink on black, into MNIST's form: 784 values from 0 to 1; zeros where there is no ink. */
-export function prepare({ data, width, height }) {
+/** Take from each of `lines` rows the pixel in the middle of each cell 1 / `scale` wide; the result is transposed. */
+function pick(source, lines, length, scale) {
+  const cells = Math.ceil(length * scale - 1e-9), result = new Float64Array(cells * lines);
+  for (let cell = 0; cell < cells; cell++) {
+    const pixel = Math.min(Math.floor((cell + 0.5) / scale), length - 1);
+    for (let line = 0; line < lines; line++) result[cell * lines + line] = source[line * length + pixel];
+  }
+  return result;
+}
+
+/** Turn an ImageData, white ink on black, into MNIST's form: 784 values from 0 to 1; zeros where there is no ink.
+ * `leaveOut` holds the steps to do without. */
+export function prepare({ data, width, height }, leaveOut = []) {
+  const without = (step) => leaveOut.includes(step);
   const field = new Float32Array(FIELD * FIELD);
   let left = width, right = -1, top = height, bottom = -1, mass = 0, momentX = 0, momentY = 0;
   for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
@@ -54,19 +71,23 @@ export function prepare({ data, width, height }) {
     mass += ink; momentX += ink * (2 * x + 1); momentY += ink * (2 * y + 1);
   }
   if (!mass) return field;
-  const w = right - left + 1, h = bottom - top + 1, scale = BOX / Math.max(w, h);
+  const w = right - left + 1, h = bottom - top + 1;
+  const scale = without("scale") ? FIELD / Math.max(width, height) : BOX / Math.max(w, h);
   const box = Float64Array.from({ length: w * h }, (_, i) => data[4 * ((top + Math.floor(i / w)) * width + left + i % w)]);
-  const small = average(average(box, h, w, scale), Math.ceil(w * scale - 1e-9), h, scale);
+  const sample = without("average") ? pick : average;
+  const small = sample(sample(box, h, w, scale), Math.ceil(w * scale - 1e-9), h, scale);
   const columns = Math.ceil(w * scale - 1e-9), rows = small.length / columns;
   // MNIST moved its digits by whole pixels, until the centre of mass lay in pixel (14, 14).
-  const start = (moment, first, cells) => {
+  const start = (moment, first, last, length, cells) => {
     const centre = (moment - 2 * first * mass) / (2 * mass) * scale;
-    return Math.min(Math.max(FIELD / 2 - Math.floor(centre), 0), FIELD - cells);
+    const wanted = without("centre") ? Math.trunc((first + last + 1) / (2 * length) * FIELD - cells / 2 + 0.5)
+      : FIELD / 2 - Math.floor(centre);
+    return Math.min(Math.max(wanted, 0), FIELD - cells);
   };
-  const x0 = start(momentX, left, columns), y0 = start(momentY, top, rows);
+  const x0 = start(momentX, left, right, width, columns), y0 = start(momentY, top, bottom, height, rows);
   for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++)
     field[(y0 + y) * FIELD + x0 + x] = Math.min(1, small[y * columns + x] / 255);
-  return field;
+  return without("invert") ? field.map((value) => 1 - value) : field;
 }
 
 // --- The network: channels last, no padding, as in Keras ---
@@ -211,6 +232,13 @@ function render({ model, el }) {
   const hint = make("p", { className: "digit-pad-hint", "aria-hidden": "true" }, WORDS.empty);
   const undoButton = make("button", { type: "button" }, WORDS.undo);
   const clearButton = make("button", { type: "button" }, WORDS.clear);
+  const cornerButton = make("button", { type: "button" }, WORDS.corner);
+  const steps = Object.entries(WORDS.step).map(([step, words]) => {
+    const box = make("input", { type: "checkbox" });
+    box.addEventListener("change", () =>
+      model.set("leave_out", steps.filter(({ box }) => !box.checked).map(({ step }) => step)));
+    return { step, box, label: make("label", {}, box, words) };
+  });
 
   const samples = labels.map((digit, n) => {
     const radio = make("input", { type: "radio", name: "sample", "aria-label": WORDS.sample(digit, n) });
@@ -238,12 +266,14 @@ function render({ model, el }) {
     make("div", { className: "digit-pad-top" },
       make("div", { className: "digit-pad-draw" },
         make("div", { className: "digit-pad-frame" }, pad, hint),
-        make("div", { className: "digit-pad-buttons" }, undoButton, clearButton)),
+        make("div", { className: "digit-pad-buttons" }, undoButton, clearButton, cornerButton)),
       make("div", { className: "digit-pad-seen" },
         make("figure", {}, prepared, make("figcaption", {}, WORDS.prepared)),
         make("p", { className: "digit-pad-answer", "aria-hidden": "true" },
           make("span", {}, WORDS.reading), digitText, percentText)),
       make("ol", { className: "digit-pad-bars", "aria-label": WORDS.probabilities }, ...bars.map(({ row }) => row))),
+    make("fieldset", { className: "digit-pad-steps" }, make("legend", {}, WORDS.steps),
+      make("div", {}, ...steps.map(({ label }) => label))),
     make("fieldset", { className: "digit-pad-samples" }, make("legend", {}, WORDS.samples),
       make("div", {}, ...samples.map(({ label }) => label))),
     make("div", { className: "digit-pad-maps" }, ...pictures.map(({ figure }) => figure)),
@@ -258,8 +288,9 @@ function render({ model, el }) {
     for (const item of model.get("drawing"))
       if (typeof item === "number") pen.drawImage(samples[item].image, 0, 0, SIZE, SIZE); else drawStroke(pen, item);
     if (stroke) drawStroke(pen, stroke);
-    const image = prepare(pen.getImageData(0, 0, SIZE, SIZE));
-    const empty = !image.some((value) => value >= INK);
+    const leaveOut = model.get("leave_out"), ground = leaveOut.includes("invert") ? 1 : 0;
+    const image = prepare(pen.getImageData(0, 0, SIZE, SIZE), leaveOut);
+    const empty = !image.some((value) => Math.abs(value - ground) >= INK) || !image.some((value) => value);
     const started = performance.now();
     seen = empty ? { image: image.fill(0), probabilities: [], maps: [[26, 32], [24, 64], [12, 64]].map(([size, count]) =>
       [new Float32Array(size * size * count), size, count]) } : { image, ...forward(layers, image) };
@@ -297,6 +328,7 @@ function render({ model, el }) {
     const best = Math.max(...seen.probabilities);
     heard.textContent = seen.probabilities.length
       ? WORDS.heardAnswer(seen.probabilities.indexOf(best), WORDS.percent(best)) : WORDS.heardNothing;
+    steps.forEach(({ step, box }) => { box.checked = !model.get("leave_out").includes(step); });
     samples.forEach(({ radio }, n) => { radio.checked = drawing.length === 1 && drawing[0] === n; });
     for (const [button, off] of [[undoButton, !past.length], [clearButton, !drawing.length]]) {
       if (off && button === document.activeElement) pad.focus(); // a disabled button would lose the keyboard
@@ -351,9 +383,10 @@ function render({ model, el }) {
   root.addEventListener("submit", (event) => event.preventDefault());
   undoButton.addEventListener("click", undo);
   clearButton.addEventListener("click", () => change([]));
+  cornerButton.addEventListener("click", () => change(CORNER));
 
   el.append(root);
-  model.on("change:drawing", show);
+  model.on("change:drawing change:leave_out", show);
   show();
   let width = 0;
   const watcher = new ResizeObserver(() => {
@@ -363,7 +396,7 @@ function render({ model, el }) {
   watcher.observe(el);
   return () => {
     watcher.disconnect();
-    model.off("change:drawing", show);
+    model.off("change:drawing change:leave_out", show);
   };
 }
 

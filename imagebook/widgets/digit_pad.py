@@ -12,6 +12,7 @@ FIELD, BOX = 28, 20  # pixels along a side of an MNIST image, and of the box tha
 SIZE = 280  # pixels along a side of the pad
 LAYERS = ((3, 3, 1, 32), (3, 3, 32, 64), (9216, 128), (128, 10))  # the kernels; outputs come last
 OUTPUTS = sum(shape[-1] for shape in LAYERS)
+STEPS = ("invert", "scale", "average", "centre")  # of the preparation, each of which can be left out
 
 
 def coverage(pixels, scale):
@@ -22,15 +23,28 @@ def coverage(pixels, scale):
     return overlap.clip(0)
 
 
-def prepare_drawing(image):
+def nearest(pixels, scale):
+    """Return the matrix, shape (cells, pixels), that takes the pixel in the middle of each cell, 1 / `scale` wide."""
+    cell = np.arange(np.ceil(pixels * scale - 1e-9))[:, None]
+    return (np.minimum(np.floor((cell + 0.5) / scale), pixels - 1) == np.arange(pixels)).astype(float)
+
+
+def prepare_drawing(image, leave_out=()):
     """Return a drawing as MNIST's makers prepared theirs: shape (28, 28), float32, 0 to 1, ink bright.
 
     image: grey values, shape (height, width), of any size, with bright ink on an exact 0 of background; uint8 from
         0 to 255 or float from 0 to 1. The part that holds ink is scaled, each new pixel the mean of the area that
         it covers, until the longer side of that part measures 20 pixels; then it is moved by whole pixels so that
         the centre of mass lies in pixel (14, 14), or as near to it as the field allows. No ink gives zeros.
-    Raises ValueError where the image has another shape, type or range.
+    leave_out: steps of `STEPS` to do without, for seeing what they are worth. Without "invert" the ink is dark on
+        bright ground, as on paper; without "scale" the whole image, not its ink, is fitted to the field; without
+        "average" a new pixel is the old one in the middle of its area; without "centre" the middle of the part that
+        holds ink stays where it was, as a share of the image's height and width.
+    Raises ValueError where the image has another shape, type or range, or where there is no such step.
     """
+    unknown = set(leave_out) - set(STEPS)
+    if unknown or isinstance(leave_out, str):
+        raise ValueError(f"leave_out must be a list of {', '.join(STEPS)}, not {leave_out!r}")
     image = np.asarray(image)
     if image.ndim != 2:
         raise ValueError(f"image must have the shape (height, width), not {image.shape}: take one grey channel")
@@ -45,17 +59,22 @@ def prepare_drawing(image):
         return field
     box = tuple(slice(along[0], along[-1] + 1) for along in inked)
     ink = image[box].astype(np.float64)
-    scale = BOX / max(ink.shape)
-    rows, columns = (coverage(pixels, scale) for pixels in ink.shape)
+    scale = FIELD / max(image.shape) if "scale" in leave_out else BOX / max(ink.shape)
+    sample = nearest if "average" in leave_out else coverage
+    rows, columns = (sample(pixels, scale) for pixels in ink.shape)
     small = rows @ ink @ columns.T / brightest
     place = []
     for axis, cells in enumerate(small.shape):
-        # The sums of 8-bit ink are whole numbers, so the page and Python find the same centre to the last bit.
-        centre = ink.sum(1 - axis) @ (2 * np.arange(ink.shape[axis]) + 1) / (2 * ink.sum()) * scale
-        start = min(max(FIELD // 2 - int(centre), 0), FIELD - cells)
+        if "centre" in leave_out:
+            start = int((box[axis].start + box[axis].stop) / (2 * image.shape[axis]) * FIELD - cells / 2 + 0.5)
+        else:
+            # The sums of 8-bit ink are whole numbers, so the page and Python find the same centre to the last bit.
+            centre = ink.sum(1 - axis) @ (2 * np.arange(ink.shape[axis]) + 1) / (2 * ink.sum()) * scale
+            start = FIELD // 2 - int(centre)
+        start = min(max(start, 0), FIELD - cells)
         place.append(slice(start, start + cells))
     field[tuple(place)] = small.clip(0, 1)
-    return field
+    return 1 - field if "invert" in leave_out else field
 
 
 def read_network(path=DIGIT_PAD):
@@ -101,6 +120,7 @@ class DigitPad(anywidget.AnyWidget):
     drawing: what is on the pad, first things first: for a sample its number, for a stroke the list of its
         coordinates [x0, y0, x1, y1, ...] in pixels from the upper left corner; the pad is 280 pixels wide and high.
         May be set from Python too: `DigitPad(drawing=[3])` starts with sample 3.
+    leave_out: the steps of `STEPS` that the preparation does without; the reader switches them off and on.
     image: the prepared drawing as bytes of float32; `prepared` is the same as an array, shape (28, 28).
     probabilities: ten floats, those of the digits 0 to 9; none where nothing is drawn.
 
@@ -114,6 +134,7 @@ class DigitPad(anywidget.AnyWidget):
     samples = traitlets.CBytes(help="images of 784 bytes").tag(sync=True)
     sample_labels = traitlets.List(help="the digit that each sample shows").tag(sync=True)
     drawing = traitlets.List(traitlets.Union([traitlets.Int(), traitlets.List(traitlets.Float())])).tag(sync=True)
+    leave_out = traitlets.List(traitlets.Enum(STEPS)).tag(sync=True)
     image = traitlets.CBytes().tag(sync=True)
     probabilities = traitlets.List(traitlets.Float()).tag(sync=True)
 
