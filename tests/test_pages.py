@@ -116,7 +116,7 @@ def test_living_figures_answer_in_the_built_page(site, browser):
             accuracy = median(run["test_accuracy"] for run in runs
                               if (run["optimizer"], run["learning_rate"]) == ("Adam", rate))
             assert f"test accuracy {accuracy:.4f}" in page.locator(".run-explorer .result.current").inner_text()
-        page.locator(".digit-pad input").first.focus()
+        page.locator(".digit-pad-samples input").first.focus()
         for digit in range(1, 10):
             page.keyboard.press("ArrowRight")
             page.wait_for_function(f"document.querySelector('.digit-pad-answer strong').textContent === '{digit}'")

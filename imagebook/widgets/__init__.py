@@ -4,9 +4,10 @@ from .decision_boundary import DecisionBoundary
 from .digit_pad import DigitPad, prepare_drawing
 from .digit_writer import DigitWriter
 from .jacobian_product import JacobianProduct
+from .quadratic_descent import QuadraticDescent
 from .run_explorer import RunExplorer
 from .row_reader import RowReader
 from .sliding_kernel import SlidingKernel
 from .train_it import TrainIt
 
-__all__ = ["AdversarialGame", "DecisionBoundary", "DigitPad", "DigitWriter", "JacobianProduct", "RowReader", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
+__all__ = ["AdversarialGame", "DecisionBoundary", "DigitPad", "DigitWriter", "JacobianProduct", "QuadraticDescent", "RowReader", "RunExplorer", "SlidingKernel", "TrainIt", "prepare_drawing"]
