@@ -267,14 +267,15 @@ def read_entries(path):
 
 
 def read_record(path):
-    """Return the runs of a record that did not fail, a list of dictionaries, without its script.
+    """Return the runs of a record that did not fail, a list of dictionaries by rising seed, without its script.
 
     Each has its settings, and what the study's run(settings) returned. Raises FileNotFoundError where there is no
     record, ValueError where it is damaged.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"There is no record {path}: make it with the script beside it.")
-    return [entry for entry in last_entries(path).values() if "error" not in entry]
+    # By seed, since workers finish in any order and runs with the same seed may be compared one by one.
+    return sorted((entry for entry in last_entries(path).values() if "error" not in entry), key=lambda run: run["seed"])
 
 
 def last_entries(path):
@@ -375,8 +376,9 @@ class Trainer:
     def _measure(self, images, labels):
         import tensorflow as tf
 
+        labels = tf.cast(labels, tf.int32)
         logits = self.model(images, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32))
 
     def evaluate(self, images, labels, many=1024):
