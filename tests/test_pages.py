@@ -1,6 +1,5 @@
 """Read every page of the built book as a reader does: with a browser, on two screens, by day and by night."""
 import gzip
-import json
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -10,6 +9,8 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 import yaml
+
+from imagebook.studies import read_record
 
 ROOT = Path(__file__).parent.parent
 WIDTHS = (1280, 390)
@@ -102,7 +103,7 @@ def test_page_from_a_file(name, site, browser):
 
 def test_living_figures_answer_in_the_built_page(site, browser):
     """What the widgets' own tests show of each alone, on the page that shows them all, by keyboard."""
-    runs = json.loads((ROOT / "experiments/learning_rates.json").read_text(encoding="utf-8"))["runs"]
+    runs = read_record(ROOT / "experiments/optimizer.jsonl")
     with browser.new_context(viewport={"width": 390, "height": 900}, reduced_motion="reduce") as context:
         page = context.new_page()
         problems = listen(page, site.url)
@@ -131,6 +132,7 @@ def test_living_figures_answer_in_the_built_page(site, browser):
     ("algorithms/gated-rnn", "row-reader", "input[type=range]", ".words", "After 9 rows", "After 10 rows"),
     ("algorithms/gan", "adversarial-game", "input[type=range]", ".words", "Step 0:", "Step 4:"),
     ("algorithms/dcgan", "digit-writer", ".plane", ".large figcaption", "longitude 0°", "longitude 5°"),
+    ("questions/learning-rate", "quadratic-descent", "input[type=range] >> nth=0", ".result", "@", "@"),
     ("mnist/inside", "digit-pad", ".digit-pad-samples input:checked", ".digit-pad-answer strong", "7", "8"),
 ])
 def test_a_figure_answers_in_its_chapter(name, figure, moved, said, before, after, site, browser):

@@ -17,6 +17,7 @@ from ipywidgets.embed import embed_data
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
+from imagebook.studies import read_record
 from imagebook.widgets import RunExplorer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,10 +143,10 @@ def test_bad_runs_are_refused_by_name(runs, spoil, message):
         RunExplorer(spoilt, FACTORS)
 
 
-def test_the_recorded_learning_rates_can_be_explored():
-    runs = json.loads((ROOT / "experiments" / "learning_rates.json").read_text(encoding="utf-8"))["runs"]
+def test_a_record_of_a_study_can_be_explored():
+    runs = read_record(ROOT / "experiments" / "optimizer.jsonl")
     explorer = RunExplorer(runs, ["learning_rate", "optimizer"], pinned={"optimizer": "Adam"})
-    assert repr(explorer) == "RunExplorer(108 runs: learning_rate × optimizer)"
+    assert repr(explorer) == f"RunExplorer({len(runs)} runs: learning_rate × optimizer)"
 
 
 # ---- a real kernel --------------------------------------------------------------------------------------------------

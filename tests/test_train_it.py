@@ -11,6 +11,7 @@ import pytest
 from ipywidgets.embed import embed_data
 from nbclient import NotebookClient
 
+from imagebook.studies import read_record
 from imagebook.widgets import TrainIt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -248,10 +249,10 @@ def test_small_differences_of_accuracy_look_small():
     assert high - low == pytest.approx(0.1) and low < 0.501 < 0.502 < high
 
 
-def test_the_recorded_learning_rates_can_lie_behind():
-    runs = json.loads((ROOT / "experiments" / "learning_rates.json").read_text(encoding="utf-8"))["runs"]
+def test_the_record_of_a_study_can_lie_behind():
+    runs = read_record(ROOT / "experiments" / "optimizer.jsonl")
     panel = TrainIt(three_epochs, {**CONTROLS, "batch_size": [64, 32]}, runs)
-    assert text(panel._note).endswith("3 recorded runs with these settings: optimizer Adam, learning rate 0.01.")
+    assert text(panel._note).endswith("5 recorded runs with these settings: optimizer Adam, learning rate 0.01.")
     assert len(panel._plot.value) < 60_000  # every panel of a notebook stores its picture
 
 
