@@ -56,8 +56,25 @@ def test_the_best_rate_lies_inside_its_grid(script):
     for run in script.STUDY.read():
         found.setdefault(run["optimizer"], {}).setdefault(run["learning_rate"], []).append(run["val_accuracy"][-1])
     for name, rates in found.items():
+        if len(rates) == 1:  # asked again at the rate already chosen
+            continue
         best = max(rates, key=lambda rate: sum(rates[rate]))
         assert min(rates) < best < max(rates), name
+
+
+def test_questions_asked_again_have_new_seeds_and_the_chosen_rate(script):
+    if script.STUDY.path.stem != "optimizer":
+        pytest.skip("one seed only")
+    assert script.split("Adam") == ("Adam", 0)
+    means = {}
+    for run in script.STUDY.read():
+        means.setdefault((run["optimizer"], run["learning_rate"]), []).append(run["val_accuracy"][-1])
+    for name, rate in script.CHOSEN.items():
+        mine = {cell[1]: sum(values) for cell, values in means.items() if cell[0] == name}
+        assert max(mine, key=mine.get) == rate
+        for word, more in script.FRESH.items():
+            assert script.split(name + word) == (name, more) and more >= script.STUDY.seeds
+            assert (name + word, rate) in means
 
 
 def test_equal_seeds_see_equal_batches(script):
