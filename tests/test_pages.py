@@ -132,8 +132,9 @@ def test_living_figures_answer_in_the_built_page(site, browser):
     ("algorithms/gated-rnn", "row-reader", "input[type=range]", ".words", "After 9 rows", "After 10 rows"),
     ("algorithms/gan", "adversarial-game", "input[type=range]", ".words", "Step 0:", "Step 4:"),
     ("algorithms/dcgan", "digit-writer", ".plane", ".large figcaption", "longitude 0°", "longitude 5°"),
-    ("questions/learning-rate", "quadratic-descent", "input[type=range] >> nth=0", ".result", "@", "@"),
     ("mnist/inside", "digit-pad", ".digit-pad-samples input:checked", ".digit-pad-answer strong", "7", "8"),
+    ("questions/learning-rate", "quadratic-descent", "input[type=range] >> nth=0", ".words p >> nth=1",
+     "The steep direction is there in one step", "The steep direction changes sides at every step"),
 ])
 def test_a_figure_answers_in_its_chapter(name, figure, moved, said, before, after, site, browser):
     """A chapter moves its figure by program and puts it back; the page shows it as it was, and it moves by key."""
