@@ -5,7 +5,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from imagebook.studies import Study, Trainer, short
+from imagebook.studies import Study, Trainer, multiply_accumulates, short
 
 WIDTH, EPOCHS, BATCH_SIZE, MOMENTUM = 64, 8, 64, 0.9
 ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu"]
@@ -128,7 +128,8 @@ def run(settings):
     record = trained.fit(settings["seed"], settings["learning_rate"], EPOCHS, BATCH_SIZE)
     _, accuracy = trained.evaluate(*trained.test)
     norms_after, off_after = look(probe)
-    return {**record, "test_accuracy": short(accuracy), "norms_before": norms_before, "norms_after": norms_after,
+    return {**record, "test_accuracy": short(accuracy), "parameters": trained.model.count_params(),
+            "multiply_accumulates": multiply_accumulates(trained.model), "norms_before": norms_before, "norms_after": norms_after,
             "off_before": off_before, "off_after": off_after}
 
 
