@@ -1,5 +1,6 @@
-"""What the tests of the built book share: the book, built once, and a browser to read it with."""
+"""What tests share: the book, built once, a browser to read it with, and the scripts of the studies."""
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -22,6 +23,20 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # Not one byte to another host, from the browser itself either; and no sandbox, which containers do not allow.
 QUIET = ("--no-sandbox --disable-gpu --no-first-run --disable-background-networking "
          "--disable-component-update --disable-sync").split() + ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+
+
+@pytest.fixture(scope="session")
+def load_study():
+    """Return a function that loads a script of experiments/ by its name, as a module."""
+
+    @functools.cache
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

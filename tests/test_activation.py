@@ -1,27 +1,20 @@
 """The study behind the chapter activation: complete, rates inside their windows, and first weights that are as it says."""
-import importlib.util
-import json
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-PATH = Path(__file__).parent.parent / "experiments" / "activation.py"
+from imagebook.studies import read_record
 
 
 @pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("activation", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(load_study):
+    return load_study("activation")
 
 
 @pytest.fixture(scope="module")
-def runs():
-    entries = map(json.loads, PATH.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines())
-    return [entry for entry in entries if "seed" in entry]
+def runs(study):
+    return read_record(study.STUDY.path)  # with what lies outside the grid, if there is any
 
 
 def test_every_run_of_the_grid_is_recorded(study, runs):

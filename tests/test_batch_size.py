@@ -1,32 +1,18 @@
 """The study of chapter `batch-size`: its record is whole, and its schedules keep their budgets."""
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from imagebook.studies import read_record
 
-SCRIPT = Path(__file__).parent.parent / "experiments" / "batch_size.py"
+
+@pytest.fixture(scope="module")
+def study(load_study):
+    return load_study("batch_size")
 
 
 @pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("batch_size", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def runs():
-    return read_record(SCRIPT.with_suffix(".jsonl"))
-
-
-def test_record_holds_every_declared_run(study):
-    assert study.STUDY.missing() == []
-    assert study.STUDY.failures() == []
-    assert len(study.STUDY.read()) == len(study.STUDY.grid())
+def runs(study):
+    return read_record(study.STUDY.path)  # with what lies outside the grid, if there is any
 
 
 def test_budgets_are_kept(runs):

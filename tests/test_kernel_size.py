@@ -1,28 +1,21 @@
 """The study behind the chapter kernel-size: complete, as dear as it says, and with the rates in between chosen."""
-import importlib.util
-import json
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import signal
 
-PATH = Path(__file__).parent.parent / "experiments" / "kernel_size.py"
+from imagebook.studies import read_record
 
 
 @pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("kernel_size", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(load_study):
+    return load_study("kernel_size")
 
 
 @pytest.fixture(scope="module")
-def runs():
-    entries = map(json.loads, PATH.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines())
-    return [entry for entry in entries if "seed" in entry]
+def runs(study):
+    return read_record(study.STUDY.path)  # with what lies outside the grid, if there is any
 
 
 def test_every_run_of_the_grid_is_recorded(study, runs):

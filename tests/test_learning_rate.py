@@ -1,31 +1,15 @@
 """The study of chapter `learning-rate`: its record is whole, and its schedules are what the chapter says of them."""
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "experiments" / "learning_rate.py"
-
 
 @pytest.fixture(scope="module")
-def script():
-    pytest.importorskip("keras")
-    specification = importlib.util.spec_from_file_location("study_learning_rate", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["study_learning_rate"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_the_record_is_complete(script):
-    assert not script.STUDY.missing() and not script.STUDY.failures()
-    assert len(script.STUDY.read()) == 8 * 10 * 2 * 2 * 5
-    script.STUDY.check_header()
+def script(load_study):
+    return load_study("learning_rate")
 
 
 def test_curves_have_one_number_an_epoch(script):
+    assert len(script.STUDY.read()) == 8 * 10 * 2 * 2 * 5
     for run in script.STUDY.read():
         assert all(len(run[name]) == run["epochs"] for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         assert 0 <= run["test_accuracy"] <= 1

@@ -1,32 +1,10 @@
 """The records of the chapter on optimizers: complete, and what the script says of them is true."""
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
 
 @pytest.fixture(scope="module", params=["optimizer", "optimizer_zeiler"])
-def script(request):
-    pytest.importorskip("keras")
-    name = f"study_{request.param}"
-    specification = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{request.param}.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_the_record_is_complete(script):
-    study = script.STUDY
-    assert not study.missing() and not study.failures()
-    assert len(study.read()) == len(study.grid())
-
-
-def test_the_record_was_made_with_these_settings(script):
-    script.STUDY.check_header()
+def script(request, load_study):
+    return load_study(request.param)
 
 
 def test_curves_have_one_number_a_drawn_epoch(script):

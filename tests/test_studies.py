@@ -299,6 +299,13 @@ def test_a_training_that_cannot_be_is_refused(trainer, wrong, message):
 
 
 @pytest.mark.parametrize("script", STUDIES, ids=lambda path: path.stem)
+def test_a_record_is_whole_and_was_made_with_these_settings(script, load_study):
+    study = load_study(script.stem).STUDY
+    assert study.missing() == [] and study.failures() == []
+    study.check_header()
+
+
+@pytest.mark.parametrize("script", STUDIES, ids=lambda path: path.stem)
 def test_a_sample_of_a_study_repeats(script):
     done = subprocess.run([sys.executable, script, "--sample", "3"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
