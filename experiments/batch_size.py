@@ -12,9 +12,8 @@ import time
 
 import keras
 import numpy as np
-from keras import layers
 
-from imagebook.studies import Study, Trainer, multiply_accumulates, short
+from imagebook.studies import Study, Trainer, multiply_accumulates, short, small_network
 
 IMAGES, EPOCHS, STEPS = 6144, 8, 768
 RATES = [2.0**power for power in range(-13, 0)]
@@ -45,13 +44,7 @@ NOISE_AT = {"plan": "images", "optimizer": "SGD", "batch_size": 64, "learning_ra
 
 @functools.lru_cache(maxsize=2)  # compiled networks; runs of a group use the same
 def trainer(optimizer):
-    model = keras.Sequential([
-        keras.Input((28, 28, 1)), layers.Rescaling(1 / 255),
-        layers.Conv2D(8, 5, strides=2, activation="relu"),
-        layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),
-        layers.Flatten(), layers.Dense(10),
-    ])
-    return Trainer(model, OPTIMIZERS[optimizer]())
+    return Trainer(small_network(), OPTIMIZERS[optimizer]())
 
 
 @functools.lru_cache(maxsize=2)

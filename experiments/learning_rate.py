@@ -10,9 +10,8 @@ import functools
 
 import keras
 import numpy as np
-from keras import layers
 
-from imagebook.studies import Study, Trainer
+from imagebook.studies import Study, Trainer, small_network
 
 IMAGES, BATCH_SIZE = 6144, 64
 SCHEDULES = ["fixed", "warm-up", "exponential", "step", "linear", "cosine", "warm-up, cosine", "one-cycle"]
@@ -49,13 +48,7 @@ def rates(schedule, peak, steps):
 
 @functools.lru_cache(maxsize=2)  # compiled networks; runs of a group use the same
 def trainer(optimizer):
-    model = keras.Sequential([
-        keras.Input((28, 28, 1)), layers.Rescaling(1 / 255),
-        layers.Conv2D(8, 5, strides=2, activation="relu"),
-        layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),
-        layers.Flatten(), layers.Dense(10),
-    ])
-    return Trainer(model, OPTIMIZERS[optimizer]())
+    return Trainer(small_network(), OPTIMIZERS[optimizer]())
 
 
 def run(settings):

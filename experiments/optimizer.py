@@ -10,9 +10,8 @@ rule gets batches of 64. See chapter `optimizer`.
 import functools
 
 import keras
-from keras import layers
 
-from imagebook.studies import Study, Trainer
+from imagebook.studies import Study, Trainer, small_network
 
 EPOCHS, LONG, BATCH_SIZE, IMAGES = 10, 60, 64, 6144
 RATES = [  # three a decade
@@ -59,13 +58,7 @@ def split(name):
 @functools.lru_cache(maxsize=2)
 def trainer(optimizer):
     keras.backend.clear_session()
-    model = keras.Sequential([
-        keras.Input((28, 28, 1)), layers.Rescaling(1 / 255),
-        layers.Conv2D(8, 5, strides=2, activation="relu"),
-        layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),
-        layers.Flatten(), layers.Dense(10),
-    ])
-    return Trainer(model, OPTIMIZERS[optimizer]())
+    return Trainer(small_network(), OPTIMIZERS[optimizer]())
 
 
 def run(settings):

@@ -316,6 +316,22 @@ def load_split(training=6144, validation=4096):
     return (x[:training], y[:training]), (x[training:], y[training:]), test
 
 
+def small_network():
+    """Return a new network of 5,386 parameters that trains in seconds and reads some 98 % of MNIST: logits, (n, 10).
+
+    Most studies and all of the six labs use it, so that their numbers can be laid side by side.
+    """
+    import keras
+    from keras import layers
+
+    return keras.Sequential([
+        keras.Input((28, 28, 1)), layers.Rescaling(1 / 255),
+        layers.Conv2D(8, 5, strides=2, activation="relu"),
+        layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),
+        layers.Flatten(), layers.Dense(10),
+    ])
+
+
 def all_layers(model):
     """Return the layers of a Keras model, and those of the models inside it, in order."""
     return [inner for layer in model.layers for inner in (all_layers(layer) if hasattr(layer, "layers") else [layer])]
