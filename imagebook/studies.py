@@ -352,16 +352,19 @@ class Trainer:
     model: a Keras model from images (n, height, width, 1), uint8, to logits (n, classes).
     optimizer: of Keras; its learning rate is given anew for every training.
     data: ((images, labels), the same for validation, the same for testing); by default `load_split()`.
+    augment: a function that is given the images and labels of every batch of the training, as tensors, and returns
+        what to train on instead: images, and labels or probabilities (n, classes). It becomes part of the compiled
+        epoch, where the size of a batch is not known; its source of chance is its own affair.
 
     Compiling takes longer than such a training. So there is one compiled function, an epoch, which is given the
     numbers of the images in every batch: it serves any batch size and any schedule.
     """
 
-    def __init__(self, model, optimizer, data=None):
+    def __init__(self, model, optimizer, data=None, augment=None):
         import tensorflow as tf
 
         (images, labels), self.validation, self.test = data or load_split()
-        self.model, self.optimizer = model, optimizer
+        self.model, self.optimizer, self.augment = model, optimizer, augment
         self.images, self.labels = tf.constant(images), tf.constant(labels, tf.int32)
         optimizer.build(model.trainable_variables)
         self.first = [variable.numpy() for variable in optimizer.variables]
@@ -377,9 +380,15 @@ class Trainer:
         loss, hits = tf.zeros(()), tf.zeros(())
         for step in tf.range(tf.shape(batches)[0]):
             images, labels = tf.gather(self.images, batches[step]), tf.gather(self.labels, batches[step])
+            if self.augment:
+                images, labels = self.augment(images, labels)
             with tf.GradientTape() as tape:
                 logits = self.model(images, training=True)
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                if labels.shape.rank == 2:  # probabilities, as mixed images have
+                    losses = tf.nn.softmax_cross_entropy_with_logits(labels, logits)
+                    labels = tf.argmax(labels, 1, tf.int32)
+                else:
+                    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
                 value = tf.reduce_mean(losses)
             gradients = tape.gradient(value, self.model.trainable_variables)
             self.optimizer.learning_rate.assign(rates[step])
