@@ -133,6 +133,7 @@ def test_living_figures_answer_in_the_built_page(site, browser):
     ("algorithms/gan", "adversarial-game", "input[type=range]", ".words", "Step 0:", "Step 4:"),
     ("algorithms/dcgan", "digit-writer", ".plane", ".large figcaption", "longitude 0°", "longitude 5°"),
     ("mnist/inside", "digit-pad", ".digit-pad-samples input:checked", ".digit-pad-answer strong", "7", "8"),
+    ("trends/augmentation", "augmenter", "input[type=range] >> nth=0", ".sliders label >> nth=0", "turn 0°", "turn 1°"),
     ("questions/learning-rate", "quadratic-descent", "input[type=range] >> nth=0", ".words p >> nth=1",
      "The steep direction is there in one step", "The steep direction changes sides at every step"),
 ])
@@ -147,7 +148,7 @@ def test_a_figure_answers_in_its_chapter(name, figure, moved, said, before, afte
         assert words.text_content().startswith(before)
         page.locator(f".{figure} {moved}").focus()
         page.keyboard.press("ArrowRight")
-        assert words.text_content().startswith(after)
+        page.wait_for_function("([words, after]) => words.textContent.startsWith(after)", arg=[words.element_handle(), after])
     assert not problems
 
 
