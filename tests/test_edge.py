@@ -46,7 +46,9 @@ def weights():
 def test_pruned_networks_keep_as_many_weights_as_they_should(runs):
     for run in runs:
         if run["method"] in ("cut", "cut, tuned", "gradual", "random", "fresh"):
-            assert abs(run["nonzero"] - (34 + 5352 * (1 - run["level"]))) <= 2, run
+            # With new first weights a unit may be dead from the start, and its bias stays the zero that it was.
+            lost = 34 if run["method"] == "fresh" else 2
+            assert -lost <= run["nonzero"] - (34 + 5352 * (1 - run["level"])) <= 2, run
         if run["method"] == "wide" and run["level"]:
             assert abs(run["nonzero"] - (34 + 5352 * (1 - run["level"]))) <= 30, run
 
