@@ -1,4 +1,4 @@
-"""One small CNN, 100 to 55,904 digits, thirteen ways to alter them while it trains: experiments/augmentation.jsonl.
+"""One small CNN, 100 to 55,904 digits, fifteen ways to alter them while it trains: experiments/augmentation.jsonl.
 
     python experiments/augmentation.py --workers 2
 
