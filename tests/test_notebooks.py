@@ -73,8 +73,33 @@ def test_sections_follow_the_template(notebook):
     found = headings(notebook)
     assert sum(heading.startswith("# ") for heading in found) == 1
     sections = [heading for heading in found if heading.startswith("## ")]
-    assert sections[-3:] == ["## Summary", "## Exercises", "## Further reading"]
-    assert len(sections) >= 6, "a chapter has at least three sections of its own"
+    assert sections[-4:] == ["## Summary", "## Quiz", "## Exercises", "## Further reading"]
+    assert len(sections) >= 7, "a chapter has at least three sections of its own"
+
+
+def quiz(notebook):
+    """Return the questions of a chapter, each with its answers: (text, "right" or "wrong", explanation)."""
+    text = re.search(r"^## Quiz\n(.*?)^## Exercises$", prose(notebook), flags=re.M | re.S)[1]
+    questions = re.split(r"^\*\*\d\.\*\* ", text, flags=re.M)[1:]
+    answer = r"^```\{dropdown\} ([^\n]+)\n:class-container: quiz-(right|wrong)\n\n(.+?)\n```$"
+    return [(question.split("```")[0].strip(), re.findall(answer, question, flags=re.M | re.S)) for question in questions]
+
+
+def test_quiz_has_one_right_answer_and_explains_all(notebook):
+    questions = quiz(notebook)
+    assert 3 <= len(questions) <= 5 or notebook.slug == "template"
+    for question, answers in questions:
+        assert "?" in question and 3 <= len(answers) <= 4, question
+        assert [verdict for _, verdict, _ in answers].count("right") == 1, question
+        for answer, verdict, explanation in answers:
+            assert explanation.startswith({"right": "Yes", "wrong": "No"}[verdict]), answer
+            assert len(explanation.split()) >= 10, f"not explained: {answer}"
+
+
+def test_right_answers_have_no_place_of_their_own():
+    places = [[verdict for _, verdict, _ in answers].index("right") for path in PATHS if not path.name.startswith("_")
+              for _, answers in quiz(nbformat.read(path, as_version=4))]
+    assert max(places.count(place) for place in range(4)) < len(places) / 2, places
 
 
 def test_every_exercise_has_a_solution_that_runs(notebook):
