@@ -1,6 +1,8 @@
 """The parts of the book fit together, and it builds without a warning."""
+import json
 import re
 import subprocess
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,31 @@ def test_strict_build(site):
     """The fixture builds with every warning an error; what it built is there."""
     for entry in entries():
         assert (site.root / f"{entry}.html").is_file()
+
+
+def test_prerequisites_form_no_cycle_and_come_first():
+    """Chapters build on earlier ones; only the program itself may be met before its place."""
+    names = [entry.rpartition("/")[2] for entry in entries()]
+    edges = {}
+    for entry in entries():
+        path = ROOT / f"{entry}.ipynb"
+        if path.exists():
+            opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+            needed = re.search(r"\*\*Before:\*\*(.+?)\*\*Reading", opening, flags=re.S)[1]
+            edges[path.stem] = {name for name in re.findall(r"\{ref\}`([\w-]+)`", needed) if (ROOT / entry).parent.name != "backmatter"}
+    chapters = {name: needed & set(edges) for name, needed in edges.items()}
+    TopologicalSorter(chapters).prepare()  # raises where there is a cycle
+    late = {(name, one) for name, needed in chapters.items() for one in needed if names.index(one) > names.index(name)}
+    assert {one for _, one in late} <= {"walkthrough"}, late
+
+
+def test_each_chapter_says_what_it_leads_to(site):
+    page = (site.root / "chapters/algorithms/convolution.html").read_text(encoding="utf-8")
+    assert re.search(r"Leads to:</strong>[^\n]*cnn\.html", page)
+
+
+def test_exercises_are_all_in_their_index(site):
+    labels = {label for path in (ROOT / "chapters").glob("*/*.ipynb")
+              for label in re.findall(r":label: ([\w-]+)", path.read_text(encoding="utf-8"))}
+    page = (site.root / "chapters/backmatter/exercises.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'href="[^"]+#([\w-]+)">\d+ ', page)) == labels and len(labels) > 100

@@ -1,5 +1,7 @@
 """Every notebook is a whole chapter: run, illustrated, described, with exercises that are solved."""
+import csv
 import re
+from math import ceil
 from pathlib import Path
 
 import nbformat
@@ -8,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PATHS = sorted((ROOT / "chapters").glob("**/*.ipynb"))
 PATHS = [path for path in PATHS if ".ipynb_checkpoints" not in path.parts]
+COSTS = list(csv.DictReader((ROOT / "experiments" / "chapters.csv").read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -67,6 +70,39 @@ def test_opening_follows_the_template(notebook):
         assert part in first, part
     assert re.search(r"\*\*Reading\*\* \d+ min, \*\*running\*\* \d+ (s|min)\b", first)
     assert second.cell_type == "code" and "import" in second.source and "%pip" not in second.source
+
+
+def minutes_to_read(notebook):
+    """Return the minutes of a first reading up to the quiz, by the rule of the page for teachers, rounded up to five."""
+    text, lines, figures = "", 0, 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            before, *rest = re.split(r"^## Quiz$", cell.source, flags=re.M)
+            text += f"{before}\n\n"
+            if rest:
+                break
+        else:
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+            figure = cell.metadata.get("mystnb", {}).get("figure")
+            figures, text = figures + bool(figure), text + (figure["caption"] if figure else "") + "\n\n"
+    displays = re.findall(r"\$\$.+?\$\$", text, flags=re.S)
+    words = re.sub(r"\$\$.+?\$\$|\(eq-\S+\)|^`{3,}(\{\S+\})?|\{\S+?\}(?=`)", "", text, flags=re.M | re.S)
+    words = re.findall(r"\w[\w'’-]*", re.sub(r"\$[^$]+\$|`[^`\n]+`", "x", words))
+    minutes = len(words) / 200 + len(displays) / 2 + figures / 4 + lines / 30
+    return 5 * ceil(minutes / 5)
+
+
+def test_minutes_of_reading_are_counted(notebook):
+    stated = int(re.search(r"\*\*Reading\*\* (\d+) min", notebook.cells[0].source)[1])
+    assert stated == minutes_to_read(notebook) or notebook.slug == "template"
+
+
+def test_seconds_of_running_are_measured(notebook):
+    """Within half and double of the recorded ones: machines differ."""
+    number, unit = re.search(r"\*\*running\*\* (\d+) (s|min)\b", notebook.cells[0].source).groups()
+    measured = {line["chapter"]: float(line["running in s"]) for line in COSTS}
+    if notebook.slug != "template":
+        assert 0.5 < int(number) * {"s": 1, "min": 60}[unit] / measured[f"{{ref}}`{notebook.slug}`"] < 2
 
 
 def test_sections_follow_the_template(notebook):
