@@ -6,7 +6,6 @@ Every network of the space is as wide as the small network's parameters and arit
 is drawn by its number alone. The record is a table on which searches can be replayed. See chapter `automl`.
 """
 import functools
-import math
 import time
 
 import keras

@@ -11,7 +11,6 @@ record is not run again.
 """
 import argparse
 import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 CHAPTER = Path(__file__).parents[1] / "chapters" / "algorithms" / "cnn.ipynb"
@@ -59,37 +59,12 @@ def run(source, data, purpose, network, variant, seed, rate, epochs):
         started = time.process_time()
         steps = names["train_numpy"](layers, *data[0], rate, 1, generator)
         seconds += time.process_time() - started
-        losses.append(short(np.mean(steps)))
-        accuracies.append(short(names["numpy_accuracy"](layers, *data[1])))
+        losses.append(short(np.mean(steps), 5))
+        accuracies.append(short(names["numpy_accuracy"](layers, *data[1]), 5))
     record |= {"loss": losses, "validation_accuracy": accuracies}
     if purpose == "final" and variant == "right":
-        record["test_accuracy"] = short(names["numpy_accuracy"](layers, *data[2]))
+        record["test_accuracy"] = short(names["numpy_accuracy"](layers, *data[2]), 5)
     return record | {"cpu_seconds": round(seconds, 1)}
-
-
-def short(value):
-    """Return a number with five significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.5g}") if np.isfinite(value) else None
-
-
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
 
 
 def best_rate(runs, network):
@@ -102,13 +77,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 (default: %(default)s)")
     seeds = range(parser.parse_args().seeds)
-    source, data, runs = chapter_code(), load_data(), read_record()
+    source, data, runs = chapter_code(), load_data(), read_runs(RECORD, HEADER)
     settings = ("purpose", "network", "variant", "seed", "learning_rate", "epochs")
 
     def record(*values):
         if values not in {tuple(run[name] for name in settings) for run in runs}:
             runs.append(run(source, data, *values))
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             print(*values, runs[-1]["validation_accuracy"][-1], sep="  ", flush=True)
 
     for network in ("small_cnn", "dense_network"):

@@ -11,8 +11,6 @@ is in the record is not run again. Last, the CNN with a layer of 128 before its 
 the two others, of training and validation images, are compared by that layer: can it tell apart what it was not taught?
 Set TF_NUM_INTRAOP_THREADS=1 for times that compare.
 """
-import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -23,6 +21,7 @@ import tensorflow as tf
 from keras import layers
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 from imagebook.widgets.digit_pad import LAYERS, read_network
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -207,31 +206,6 @@ def examine(attack, side, images, labels, other):
     return result
 
 
-def short(value):
-    """Return a number with four significant digits."""
-    return float(f"{value:.4g}")
-
-
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def run(kind, seed, data, other):
     """Train the network of this kind with this seed and examine it."""
     (x_train, y_train), (x_test, y_test) = data
@@ -282,7 +256,7 @@ def run_untaught(pair, seed):
 
 def main():
     tf.config.experimental.enable_op_determinism()
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     done = {(run["kind"], run["seed"]) for run in runs}
     (x_train, y_train), (x_test, y_test) = load_mnist()
     data = (x_train[:IMAGES], y_train[:IMAGES].astype("int64")), (x_test[::5], y_test[::5].astype("int64"))
@@ -291,7 +265,7 @@ def main():
     for kind, seed in wanted:
         if (kind, seed) not in done:
             runs.append({"kind": kind, "seed": seed, **run(kind, seed, data, other)})
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             last = runs[-1]
             print(kind, seed, last["fgsm"], last["pgd"], last["training_seconds"], last["examining_seconds"], flush=True)
     for pair in UNTAUGHT:
@@ -299,7 +273,7 @@ def main():
             kind = f"untaught {pair[0]} {pair[1]}"
             if (kind, seed) not in done:
                 runs.append({"kind": kind, "seed": seed, **run_untaught(pair, seed)})
-                write_record(runs)
+                write_runs(RECORD, HEADER, runs)
                 print(*runs[-1].values(), flush=True)
 
 

@@ -11,9 +11,7 @@ update is least is used with the other seeds too. A run that is in the
 record is not run again. One compiled model serves all rates and seeds of a network, since compiling takes longer than
 training. All runs take about 25 minutes of one core.
 """
-import json
 import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ import tensorflow as tf
 from keras import layers
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 EPOCHS, BATCH_SIZE, IMAGES = 3, 64, 9984
@@ -234,28 +233,8 @@ def short(value):
     return round(float(value), 5) if math.isfinite(value) else None
 
 
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def main():
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     (x_train, y_train), (x_test, y_test) = load_mnist()
     x_train, x_test = x_train[..., None], x_test[..., None]
     data = {
@@ -282,7 +261,7 @@ def main():
                 blocks = [None, *range((depth - 2) // 2)]
                 run["without_block"] = [accuracy_without(bench.model, name.startswith("residual"), block, *some) for block in blocks]
             runs.append(run)
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             print(name, depth, rate, seed, run["train_loss"], run["val_loss"], run["test_accuracy"], run["cpu_seconds"], flush=True)
 
         rates = list(RATES[name] if name in RATES else RATES["with batch norm" if normalises(name) else "without"])

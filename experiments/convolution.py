@@ -10,8 +10,6 @@ images are read once a run as they are and once for each of four shifts to the r
 not run again. Set TF_NUM_INTRAOP_THREADS=1 for times that compare.
 """
 import argparse
-import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 IMAGES, EPOCHS, BATCH_SIZE, RATE, WARMING = 10_000, 6, 64, 1e-2, 60
@@ -149,31 +148,11 @@ class Study:
         }
 
 
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 (default: %(default)s)")
     seeds = range(parser.parse_args().seeds)
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     done = {(run["halving"], run["head"], run["seed"]) for run in runs}
     data = load_data()
     for head in HALVINGS:
@@ -182,7 +161,7 @@ def main():
             study = Study(halving, head, data) if missing else None
             for seed in missing:
                 runs.append({"halving": halving, "head": head, "seed": seed, **study.run(seed)})
-                write_record(runs)
+                write_runs(RECORD, HEADER, runs)
                 print(*list(runs[-1].values()), sep="  ", flush=True)
 
 

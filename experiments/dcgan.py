@@ -17,8 +17,6 @@ parts take about 25 minutes of one core.
 """
 import argparse
 import functools
-import json
-import math
 import os
 import platform
 import time
@@ -31,6 +29,7 @@ from keras import layers, ops
 from scipy.spatial.distance import cdist
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 from imagebook.widgets.digit_pad import read_network
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -587,21 +586,11 @@ def store(path, **arrays):
     os.replace(beside, path)
 
 
-def short(value):
-    """Return a number with four significant digits."""
-    return float(f"{value:.4g}")
-
-
 class Record:
     """The runs that were recorded. Raises SystemExit where they came from other settings or package versions."""
 
     def __init__(self):
-        self.runs = []
-        if RECORD.exists():
-            record = json.loads(RECORD.read_text(encoding="utf-8"))
-            self.runs = record.pop("runs")
-            if record != HEADER:
-                raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
+        self.runs = read_runs(RECORD, HEADER)
 
     def holds(self, key):
         return any(key.items() <= {k: v for k, v in run.items() if k in key}.items() for run in self.runs)
@@ -609,11 +598,7 @@ class Record:
     def add(self, run):
         """Replace the record at once, so that an interruption leaves the old one; one run a line."""
         self.runs.append(run)
-        header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-        lines = ",\n".join(json.dumps(one, allow_nan=False, separators=(",", ":")) for one in self.runs)
-        beside = RECORD.with_suffix(".partial")
-        beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-        os.replace(beside, RECORD)
+        write_runs(RECORD, HEADER, self.runs)
 
 
 PARTS = {"models": models, "real": real_digits, "strides": strides, "few": few}

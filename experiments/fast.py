@@ -13,9 +13,7 @@ frozen, on all 60,000 training images; the test images are looked at once a run,
 CPU seconds are those of building, compiling and training the network; looking at validation or test images in between
 is not counted. A run that is in the record is not run again. All runs take about 18 minutes of one thread.
 """
-import json
 import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -26,6 +24,7 @@ import tensorflow as tf
 from keras import layers
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 VALIDATION, LOOK_EVERY = 10_000, 25_000
@@ -178,33 +177,13 @@ def train(settings, seed, train_set, look_at=None, look_every=None):
     return model, curves, seconds
 
 
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != json.loads(json.dumps(HEADER)):
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def load_arrays():
     """Return the training and the test set, uint8 images (n, 28, 28, 1) and float32 one-hot labels (n, 10)."""
     return [(x[..., None], np.eye(10, dtype="float32")[y]) for x, y in load_mnist()]
 
 
 def main():
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     (x, y), test = load_arrays()
     shown, held = (x[:-VALIDATION], y[:-VALIDATION]), (x[-VALIDATION:], y[-VALIDATION:])
     done = {(run["set"], run["name"], run["rate"], run["seed"]): run for run in runs}
@@ -222,7 +201,7 @@ def main():
                 model, curves, seconds = train(settings, seed, shown, held, every)
             done[key] |= {"parameters": model.count_params(), **curves, **seconds}
             runs.append(done[key])
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             print(*key, curves.get("val_accuracy", curves), seconds["cpu_seconds"], flush=True)
         return done[key].get("val_accuracy", [0])[-1]
 

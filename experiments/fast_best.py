@@ -14,7 +14,6 @@ member and for five together; so the frozen recipe answers with it. fast_best.np
 1): validation/warped images/<seed>/views and test/<seed>/views. Those of one view are kept only until the accuracies
 that need them are in the record, for the file to be small.
 """
-import json
 import os
 import platform
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from imagebook.records import read_runs, write_runs
 from fast import MEAN, DEVIATION, VALIDATION, OneCycle, load_arrays
 
 HERE = Path(__file__).parent
@@ -169,12 +169,9 @@ def accuracy(values, y):
 
 def read_record():
     """Return the recorded runs and arrays. Raises SystemExit where they came from other settings or versions."""
-    if not RECORD.exists():
+    runs = read_runs(RECORD, HEADER)
+    if not runs:
         return [], {}
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != json.loads(json.dumps(HEADER)):
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
     with np.load(ARRAYS, allow_pickle=False) as file:
         return runs, dict(file)
 
@@ -185,11 +182,7 @@ def write_record(runs, arrays):
     with open(beside, "wb") as file:
         np.savez_compressed(file, **arrays)
     os.replace(beside, ARRAYS)  # first: a run that is in the record has its arrays
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
+    write_runs(RECORD, HEADER, runs)
 
 
 def select(runs, arrays, x, y, names):

@@ -17,9 +17,6 @@ the first seed on validation; the test set is looked at once a run, after the la
 not run again. Set TF_NUM_INTRAOP_THREADS=1 for times that compare.
 """
 import argparse
-import json
-import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -30,6 +27,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 SEEDS = [0, 1, 2]
@@ -506,21 +504,11 @@ def pixels(record):
 # The record -----------------------------------------------------------------------------------------------------------
 
 
-def short(value):
-    """Return a number with four significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
 class Record:
     """The runs that were recorded. Raises SystemExit where they came from other settings or package versions."""
 
     def __init__(self):
-        self.runs = []
-        if RECORD.exists():
-            record = json.loads(RECORD.read_text(encoding="utf-8"))
-            self.runs = record.pop("runs")
-            if record != HEADER:
-                raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
+        self.runs = read_runs(RECORD, HEADER)
 
     def holds(self, key):
         return any(key.items() <= {k: v for k, v in run.items() if k in key}.items() for run in self.runs)
@@ -528,11 +516,7 @@ class Record:
     def add(self, run):
         """Replace the record at once, so that an interruption leaves the old one; one run a line."""
         self.runs.append(run)
-        header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-        lines = ",\n".join(json.dumps(one, allow_nan=False, separators=(",", ":")) for one in self.runs)
-        beside = RECORD.with_suffix(".partial")
-        beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-        os.replace(beside, RECORD)
+        write_runs(RECORD, HEADER, self.runs)
 
 
 PARTS = {"memory": memory, "zoo": zoo, "rows": rows, "strips": strips, "pixels": pixels}

@@ -27,6 +27,7 @@ from keras import layers
 from scipy import ndimage, optimize, special
 
 from imagebook import load_mnist
+from imagebook.records import short
 
 FOLDER = Path(__file__).parent
 BATCH_SIZE = 50
@@ -101,11 +102,6 @@ def measure(logits, labels):
     """Return mean cross-entropy and accuracy of these logits."""
     log_p = special.log_softmax(logits.astype(np.float64), axis=1)
     return -log_p[np.arange(len(labels)), labels].mean(), np.mean(logits.argmax(1) == labels)
-
-
-def short(value):
-    """Return a number with four significant digits."""
-    return float(f"{value:.4g}")
 
 
 def load_data():

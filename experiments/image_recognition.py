@@ -11,8 +11,6 @@ their pixels. A run that is already in the record is not run again. Set OMP_NUM_
 TF_NUM_INTRAOP_THREADS=1 for times that compare.
 """
 import argparse
-import json
-import os
 import platform
 import time
 from functools import cache
@@ -28,6 +26,7 @@ from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 SIZES = [100, 300, 1000, 3000, 10000]
@@ -200,31 +199,11 @@ class Study:
         }
 
 
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 (default: %(default)s)")
     seeds = parser.parse_args().seeds
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     done = {(run["method"], run["images"], run["seed"], run["scrambled"]) for run in runs}
     jobs = [
         (method, size, seed, scrambled)
@@ -239,7 +218,7 @@ def main():
     for job in jobs:
         outcome = study.run(*job) if job[0] in NETWORKS else run_linear(*job)
         runs.append({**dict(zip(("method", "images", "seed", "scrambled"), job)), **outcome})
-        write_record(runs)
+        write_runs(RECORD, HEADER, runs)
         print(*job, *outcome.values(), sep="  ", flush=True)
 
 

@@ -11,7 +11,6 @@ chosen rate. A run that is in the record is not run again.
 """
 import argparse
 import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 CHAPTER = Path(__file__).parents[1] / "chapters" / "concepts" / "neuron-to-network.ipynb"
@@ -87,44 +87,19 @@ def run(names, data, variant, seed, epochs, rate=RATE):
             losses.append(names["cross_entropy"](logits, labels[chosen]))
             names["descend"](layers, backward(hidden, logits, labels[chosen], layers), rate)
         _, logits = forward(data[1][0], layers)
-        record["loss"].append(short(np.mean(losses)))
-        record["validation_loss"].append(short(names["cross_entropy"](logits, data[1][1])))
-        record["validation_accuracy"].append(short(np.mean(logits.argmax(axis=1) == data[1][1])))
+        record["loss"].append(short(np.mean(losses), 5))
+        record["validation_loss"].append(short(names["cross_entropy"](logits, data[1][1]), 5))
+        record["validation_accuracy"].append(short(np.mean(logits.argmax(axis=1) == data[1][1]), 5))
     if variant in ("network", "softmax regression") and rate == RATE:
         _, logits = forward(data[2][0], layers)
-        record["test_accuracy"] = short(np.mean(logits.argmax(axis=1) == data[2][1]))
+        record["test_accuracy"] = short(np.mean(logits.argmax(axis=1) == data[2][1]), 5)
     return record | {"cpu_seconds": round(time.process_time() - started, 1)}
-
-
-def short(value):
-    """Return a number with five significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.5g}") if np.isfinite(value) else None
-
-
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    names, data, runs = chapter_code(), load_data(), read_record()
+    names, data, runs = chapter_code(), load_data(), read_runs(RECORD, HEADER)
     variants = ["network", "softmax regression", "linear stack", *names["mutants"], "all weights 0.1"]
     variants += [f"scale {scale:g}" for scale in SCALES]
     plan = [("rate", 100, 3, rate) for rate in RATES]
@@ -133,7 +108,7 @@ def main():
     for settings in plan:
         if settings not in done:
             runs.append(run(names, data, *settings))
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             print(*settings, runs[-1]["validation_accuracy"], runs[-1]["cpu_seconds"], flush=True)
 
 

@@ -9,8 +9,6 @@ that is not among those measured; for networks once, at 1,000, since they are de
 used, with the settings chosen at 10,000, so that nothing is chosen on an image that is trained on. The test set is looked at once a run, after training. A run that is
 in the record is not run again. All runs take about 15 minutes of one core.
 """
-import json
-import os
 import pickle
 import platform
 import time
@@ -33,6 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 SIZES = [10, 30, 100, 300, 1000, 3000, 10000, 60000]
@@ -246,32 +245,12 @@ def nested(model, grid, features, labels):
     return {"accuracies": scores, "fit_seconds": round(seconds, 2)}
 
 
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def main():
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
 
     def keep(**run):
         runs.append(run)
-        write_record(runs)
+        write_runs(RECORD, HEADER, runs)
         print(*list(run.values())[:6], sep="  ", flush=True)
 
     def find(**wanted):

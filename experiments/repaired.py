@@ -12,8 +12,6 @@ program (Adadelta at 1.0) also the logits on validation and test images, rounded
 """
 import argparse
 import itertools
-import json
-import math
 import os
 import platform
 import time
@@ -24,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 
 HERE = Path(__file__).parent
 RECORD, ANSWERS = HERE / "repaired.json", HERE / "repaired.npz"
@@ -87,19 +86,11 @@ def run(optimizer, seed):
     return run, arrays
 
 
-def short(value):
-    """Return a number with four significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
 def read_record():
     """Return the recorded runs and arrays. Raises SystemExit where they came from other settings or versions."""
-    if not RECORD.exists():
+    runs = read_runs(RECORD, HEADER)
+    if not runs:
         return [], {}
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
     with np.load(ANSWERS, allow_pickle=False) as file:
         return runs, dict(file)
 
@@ -110,11 +101,7 @@ def write_record(runs, arrays):
     with open(beside, "wb") as file:
         np.savez_compressed(file, **arrays)
     os.replace(beside, ANSWERS)  # first: a run that is in the record has its arrays
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
+    write_runs(RECORD, HEADER, runs)
 
 
 def main():

@@ -8,9 +8,6 @@ MNIST for eight epochs; the last 10,000 training images validate. The test image
 already in the record is not run again.
 """
 import argparse
-import json
-import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -21,6 +18,7 @@ import tensorflow as tf
 from keras import layers
 
 from imagebook import load_mnist
+from imagebook.records import read_runs, short, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 EPOCHS, BATCH_SIZE, TRAINING, VALIDATION = 8, 128, 10_000, 10_000
@@ -96,42 +94,17 @@ def run(left_out, seed):
     return {**curves, "cpu_seconds": round(seconds, 1), "parameters": model.count_params()}
 
 
-def short(value):
-    """Return a number with four significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 (default: %(default)s)")
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     done = {(run["left_out"], run["seed"]) for run in runs}
     for seed in range(parser.parse_args().seeds):
         for left_out in LEFT_OUT:
             if (left_out, seed) in done:
                 continue
             runs.append({"left_out": left_out, "seed": seed, **run(left_out, seed)})
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             print(left_out, seed, runs[-1]["val_accuracy"][-1], runs[-1]["cpu_seconds"], sep="  ", flush=True)
 
 

@@ -10,9 +10,7 @@ The twelve networks of a cell and a length (rates × seeds) train side by side, 
 is in the record already is not run again. Set TF_NUM_INTRAOP_THREADS=1 for times that compare.
 """
 import argparse
-import json
 import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -20,6 +18,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+
+from imagebook.records import read_runs, short, write_runs
 
 RECORD = Path(__file__).with_suffix(".json")
 CELLS = ["simple", "orthogonal", "identity", "lstm", "gru"]
@@ -150,44 +150,19 @@ class Study:
             }
 
 
-def short(value):
-    """Return a number with four significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
-def read_record():
-    """Return the recorded runs. Raises SystemExit where they came from other settings or package versions."""
-    if not RECORD.exists():
-        return []
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    runs = record.pop("runs")
-    if record != HEADER:
-        raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    return runs
-
-
-def write_record(runs):
-    """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-    header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(run, allow_nan=False, separators=(",", ":")) for run in runs)
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    os.replace(beside, RECORD)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="default: all")
     parser.add_argument("--seconds", action="store_true", help="print the time of each part")
     options = parser.parse_args()
-    runs = read_record()
+    runs = read_runs(RECORD, HEADER)
     for length in options.lengths:
         for cell in CELLS:
             if length > LONGEST.get(cell, length) or any((run["cell"], run["length"]) == (cell, length) for run in runs):
                 continue
             started = time.process_time()
             runs.extend(Study(cell, length).run())
-            write_record(runs)
+            write_runs(RECORD, HEADER, runs)
             best = min(run["test"] or math.inf for run in runs[-12:])
             times = f"  {time.process_time() - started:.0f} s" if options.seconds else ""
             print(f"{cell:10} {length:4}  best {best:.5f}{times}", flush=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from .data import load_mnist
+from .records import short
 
 PACKAGES = ("tensorflow", "keras", "numpy")  # what the numbers of a record come from
 # One thread a process: small networks gain nothing from a second one, and CPU seconds then mean work.
@@ -295,11 +296,6 @@ def within_spread(accuracy, recorded, images=10_000):
     middle = (low + high) / 2
     margin = high - low + 2 * math.sqrt(middle * (1 - middle) / images)
     return low - margin <= accuracy <= high + margin
-
-
-def short(value):
-    """Return a number with four significant digits, or None for one that is infinite or not a number."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 @functools.cache

@@ -235,7 +235,7 @@ def test_a_training_is_what_keras_does_with_the_same_batches(trainer):
     copy.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     curves = trainer.fit(3, rates, epochs=2, batch_size=1000)
     (images, labels), *_ = load_split()
-    numbers, losses = np.random.default_rng([3, 1]), []
+    numbers = np.random.default_rng([3, 1])
     for epoch in np.split(rates, 2):
         order = numbers.permutation(6144)[:6000].reshape(6, 1000)
         for rate, batch in zip(epoch, order):
