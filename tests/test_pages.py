@@ -152,6 +152,27 @@ def test_a_figure_answers_in_its_chapter(name, figure, moved, said, before, afte
     assert not problems
 
 
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_a_quiz_answers_by_keyboard(mode, site, browser, axe):
+    """An answer opens and says why; what it says can be read in both modes."""
+    with browser.new_context(viewport={"width": 390, "height": 900}, color_scheme=mode, reduced_motion="reduce") as context:
+        page = context.new_page()
+        problems = listen(page, site.url)
+        page.goto(f"{site.url}chapters/algorithms/rnn.html")
+        answers = page.locator("details:is(.quiz-right, .quiz-wrong)")
+        assert answers.count() >= 9 and not page.locator("details.quiz-right[open], details.quiz-wrong[open]").count()
+        for answer in answers.all():
+            answer.locator("summary").focus()
+            page.keyboard.press("Enter")
+            verdict = "Yes" if "quiz-right" in answer.get_attribute("class") else "No"
+            assert answer.locator(".sd-summary-content").inner_text().startswith(verdict)
+        colours = {kind: page.locator(f"details.quiz-{kind} > summary").first.evaluate("one => getComputedStyle(one).borderLeftColor")
+                   for kind in ("right", "wrong")}
+        assert colours["right"] != colours["wrong"]
+        problems += [f"axe: {one['help']}" for one in axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]]
+    assert not problems
+
+
 def test_menus_and_search_box(site, browser, axe):
     """What opens over a page is accessible too: the search box everywhere, and the menus of a small screen."""
     findings = []
