@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 ROOT = Path(__file__).parent.parent
 METADATA = {
@@ -36,9 +36,12 @@ def run(path):
     started = time.monotonic()
     client.execute()
     notebook.metadata["language_info"] = METADATA["language_info"]  # the kernel adds its exact version
-    beside = path.with_suffix(".partial")
-    nbformat.write(notebook, beside)
-    os.replace(beside, path)
+    beside = path.with_suffix(f".{os.getpid()}.partial")  # a name of its own: two may execute one notebook
+    try:
+        nbformat.write(notebook, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)  # half a file would fill the rest of a full disk
     print(f"\r{path}: {len(notebook.cells)} cells in {time.monotonic() - started:.0f} s")
 
 
@@ -51,8 +54,10 @@ def main():
             sys.exit(f"There is no notebook {name}.")
         try:
             run(Path(name))
-        except CellExecutionError as error:
+        except (CellExecutionError, DeadKernelError, OSError) as error:
             sys.exit(f"\n{name} stopped and is left as it was:\n{error}")
+        except (AssertionError, KeyboardInterrupt):  # the first is what nbclient makes of Ctrl-C in a cell
+            sys.exit(f"\n{name} was interrupted and is left as it was.")
 
 
 if __name__ == "__main__":
