@@ -186,7 +186,10 @@ class Study:
             for old, new, inside in repeated:
                 print(*self.key(old), old["test_accuracy"], new["test_accuracy"], "" if inside else "OUTSIDE", sep="  ")
             sys.exit(not all(inside for *_, inside in repeated))
-        failed = self.execute(options.workers, options.address, options.retry_failed)
+        try:
+            failed = self.execute(options.workers, options.address, options.retry_failed)
+        except (KeyboardInterrupt, OSError) as error:  # Ctrl-C, or such as a full disk
+            sys.exit(f"\nStopped by {error!r}. The runs that have ended are recorded; the same command goes on from there.")
         print(f"{self.path.name}: {len(self.read())} of {len(self.grid())} runs recorded")
         if failed:
             sys.exit(f"{failed} failed, the first with {self.failures()[0]['error']}\nThey are run again with --retry-failed.")
@@ -282,8 +285,11 @@ def read_record(path):
 def last_entries(path):
     """Return the last entry of every run in a record by its settings: a run that was retried stands there twice."""
     entries = read_entries(path)
-    factors = entries[0]["factors"] if entries else []
-    return {(*(entry[name] for name in factors), entry["seed"]): entry for entry in entries if "seed" in entry}
+    try:
+        factors = entries[0]["factors"] if entries else []
+        return {(*(entry[name] for name in factors), entry["seed"]): entry for entry in entries if "seed" in entry}
+    except KeyError as error:
+        raise ValueError(f"{Path(path).name} is damaged, a line lacks {error}: get it back with git checkout.") from None
 
 
 def within_spread(accuracy, recorded, images=10_000):

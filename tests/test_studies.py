@@ -18,7 +18,7 @@ STUDIES = sorted(path.with_suffix(".py") for path in (ROOT / "experiments").glob
 
 # Each run leaves a line in a file of its own, so that a second run of the same settings would be seen.
 SCRIPT = '''
-import os, time
+import os, resource, signal, time
 from pathlib import Path
 from imagebook.studies import Study
 
@@ -32,10 +32,15 @@ def run(settings):
         os._exit(1)
     if settings["width"] == 3 and "ODD" in os.environ:
         return {"loss": float("nan")}
+    if "FULL" in os.environ:
+        return {"long": "x" * 3000}
     return {"test_accuracy": 0.9 + settings["seed"] / 100, "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "")}
 
 STUDY = Study(__file__, run, {"width": [1, 2, 3]}, 2, {"epochs": FIXED}, "widths", group=lambda settings: settings["width"])
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore Ctrl-C
+    if "FULL" in os.environ:  # no file may grow further, which fails as a full disk does
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
     STUDY.main()
 '''
 
@@ -88,13 +93,15 @@ def test_a_study_runs_all_of_its_grid_and_says_what_made_it(script):
     assert ran(script) == sorted([*ALL, "1 2", "2 2", "3 2"]), "further seeds are added to those there are"
 
 
-def test_a_killed_study_loses_nothing_and_runs_nothing_twice(script):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_study_loses_nothing_and_runs_nothing_twice(script, how):
     process = start(script, SLEEP="1.5")
     path = script.with_suffix(".jsonl")
     while len(path.read_bytes().splitlines() if path.exists() else []) < 4 and process.poll() is None:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    os.killpg(process.pid, how)
+    _, errors = process.communicate()
+    assert how == signal.SIGKILL or errors.endswith("the same command goes on from there.\n"), errors
     recorded = read_record(path)
     assert 2 <= len(recorded) < 6
     with open(path, "ab") as file:
@@ -105,6 +112,15 @@ def test_a_killed_study_loses_nothing_and_runs_nothing_twice(script):
     done = {f"{run['width']} {run['seed']}" for run in recorded}
     assert ran(script) == sorted(set(ALL) - done)
     assert len(read_record(path)) == 6
+
+
+def test_a_full_disk_costs_the_runs_that_it_could_not_hold(script):
+    code, _, errors = finish(script, FULL="1")
+    assert code == 1 and errors.splitlines()[-1].startswith("Stopped by OSError"), errors
+    assert len(read_record(script.with_suffix(".jsonl"))) == 2
+    code, output, errors = finish(script)
+    assert code == 0 and "6 of 6" in output, errors
+    assert len(read_entries(script.with_suffix(".jsonl"))) == 2 + 2 + 1 + 4 + 1
 
 
 def test_a_failed_run_is_recorded_with_its_error_and_retried_on_demand(script):
@@ -189,6 +205,9 @@ def test_a_missing_and_a_damaged_record_say_what_to_do(tmp_path):
         read_record(tmp_path / "none.jsonl")
     (tmp_path / "bad.jsonl").write_text('{"factors": []}\n{"seed": 0, oops}\n')
     with pytest.raises(ValueError, match="bad.jsonl, line 2 is no JSON"):
+        read_record(tmp_path / "bad.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"factors": ["width"]}\n{"widtx": 1, "seed": 0}\n')
+    with pytest.raises(ValueError, match="bad.jsonl is damaged, a line lacks 'width'"):
         read_record(tmp_path / "bad.jsonl")
 
 
@@ -301,7 +320,8 @@ def test_a_training_that_cannot_be_is_refused(trainer, wrong, message):
 @pytest.mark.parametrize("script", STUDIES, ids=lambda path: path.stem)
 def test_a_record_is_whole_and_was_made_with_these_settings(script, load_study):
     study = load_study(script.stem).STUDY
-    assert study.missing() == [] and study.failures() == []
+    cure = f"{study.path.name} is not whole: get it back with git checkout, or run {script.name}"
+    assert study.missing() == [] and study.failures() == [], cure
     study.check_header()
 
 
