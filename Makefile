@@ -1,6 +1,6 @@
 # Everything here also works without make, in an activated environment: see "Check" in README.md.
-PYTHON := $(shell for p in python3.12 python3.13 python3.11 python3 python; do \
-    $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+FITS = -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+PYTHON := $(shell for p in python3.12 python3.13 python3.11 python3 python; do $$p $(FITS) && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/ready
 CHAPTER = $(shell git ls-files 'chapters/**.ipynb')
@@ -38,10 +38,11 @@ clean:  ## remove what can be made again
 
 # A half-made environment has no `ready` file, so the next call makes it anew.
 $(READY): requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 with venv found: install one (python.org, or apt install python3 python3-venv)."; exit 1; }
+	@$(or $(PYTHON),false) $(FITS) || { echo "No Python 3.11, 3.12 or 3.13 with venv found: install one (python.org, or apt install python3 python3-venv)."; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.txt || \
+	    { echo "The packages were not installed, see above. They need a network and 3 GB of disk; then make begins anew."; exit 1; }
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python site/static_site.py  # KaTeX, so that later builds need no network
 	@touch $@

@@ -1,5 +1,8 @@
 """pyproject.toml says what is wanted, requirements.txt pins it, environment.yml and the Makefile use the pins."""
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -66,6 +69,29 @@ def test_python_versions_agree():
     assert all(f"python{version}" in makefile for version in versions)
     workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == versions
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("version", ["(3, 10)", "(3, 14)", None])
+def test_make_refuses_another_python_and_leaves_the_environment(tmp_path, version):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    python = tmp_path / "python"
+    if version:
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.version_info = {version}; $2"\n')
+        python.chmod(0o755)
+    done = subprocess.run(["make", "book", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and "No Python 3.11, 3.12 or 3.13 with venv found: install one" in done.stdout
+    assert (tmp_path / ".venv").exists()
+
+
+def test_what_a_killed_process_leaves_is_not_committed():
+    names = ["chapters/mnist/walkthrough.7.partial", "experiments/rnn.partial", "experiments/gan.partial.npz", "experiments/edge.lock"]
+    done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 128:
+        pytest.skip("not a git repository")
+    assert done.stdout.split() == names
 
 
 def test_actions_are_pinned_by_commit():
