@@ -263,11 +263,17 @@ def read_styles(static, sheet):
 
 
 def words_in(out):
-    """Return every word of the built pages and of the theme's scripts: what could be the name of a class."""
-    scripts = [path for path in (out / "_static").rglob("*.js") if path.name != "fontawesome.js"]
+    """Return every class of the built pages and every word of their scripts: what could be the name of a class."""
     words = set()
-    for path in [*out.rglob("*.html"), *scripts]:
-        words.update(re.findall(r"[\w-]+", path.read_text(encoding="utf-8")))
+    for path in out.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        for names in set(re.findall(r'class="([^"]*)"', text)):
+            words.update(names.split())
+        for script in re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL):
+            words.update(re.findall(r"[\w-]+", script))
+    for path in (out / "_static").rglob("*.js"):
+        if path.name != "fontawesome.js":
+            words.update(re.findall(r"[\w-]+", path.read_text(encoding="utf-8")))
     return words
 
 
