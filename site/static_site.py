@@ -100,12 +100,15 @@ require("readline").createInterface({ input: process.stdin }).on("line", line =>
 def render(writer, node, display):
     """Return a formula as HTML, or as it was written, with a warning, where KaTeX cannot read it."""
     builder = writer.builder
-    if not hasattr(builder, "katex"):
-        builder.katex = subprocess.Popen([NODE, "-e", RENDERER, KATEX / "katex.min.js"], encoding="utf-8",
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     question = {"formula": node.astext(), "displayMode": display, "macros": builder.config.math_macros}
-    builder.katex.stdin.write(json.dumps(question) + "\n")
-    builder.katex.stdin.flush()
+    try:
+        if not hasattr(builder, "katex"):
+            builder.katex = subprocess.Popen([NODE, "-e", RENDERER, KATEX / "katex.min.js"], encoding="utf-8",
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        builder.katex.stdin.write(json.dumps(question) + "\n")
+        builder.katex.stdin.flush()
+    except OSError as error:
+        raise ExtensionError(f"Node, which renders the mathematics, does not run ({error}): make clean, then make book.") from error
     answer = json.loads(builder.katex.stdout.readline() or '{"error": "the KaTeX process has ended"}')
     if "error" in answer:
         logger.warning("%s", answer["error"], location=node, type="math")

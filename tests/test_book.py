@@ -4,9 +4,12 @@ import re
 import subprocess
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from docutils import nodes
+from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -83,3 +86,13 @@ def test_exercises_are_all_in_their_index(site):
               for label in re.findall(r":label: ([\w-]+)", path.read_text(encoding="utf-8"))}
     page = (site.root / "chapters/backmatter/exercises.html").read_text(encoding="utf-8")
     assert set(re.findall(r'href="[^"]+#([\w-]+)">\d+ ', page)) == labels and len(labels) > 100
+
+
+def test_a_node_that_does_not_run_is_named(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "site"))
+    import static_site
+
+    monkeypatch.setattr(static_site, "NODE", tmp_path / "node")
+    writer = SimpleNamespace(builder=SimpleNamespace(config=SimpleNamespace(math_macros={})))
+    with pytest.raises(ExtensionError, match="does not run .*make clean"):
+        static_site.render(writer, nodes.math("x", "x^2"), False)
