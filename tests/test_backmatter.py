@@ -97,7 +97,7 @@ def test_corrections_follow_the_article():
 def test_corrections_name_every_chapter_that_corrects():
     text = corrections()[0]
     silent = {name for name in NOTEBOOKS if not re.search(rf"`(fig-|eq-)?{name}(-[a-z]|`)|/{name}\.ipynb::", text)}
-    assert silent == CORRECT_NOTHING
+    assert silent == CORRECT_NOTHING, "give each a row in corrections.md, or name it in CORRECT_NOTHING at the head of this file"
 
 
 # glossary
@@ -136,7 +136,7 @@ def test_every_proper_name_of_the_glossary_is_there():
 def test_terms_that_are_referred_to_are_in_the_glossary():
     known = {english(term).casefold() for term, _ in glossary()}
     used = {term.casefold() for name in NOTEBOOKS for cell in cells(name, "markdown") for term in re.findall(r"\{term\}`([^`<]+)`", cell)}
-    assert used <= known
+    assert used - known == set(), "terms that glossary.md lacks"
 
 
 # notation
@@ -144,7 +144,7 @@ def test_terms_that_are_referred_to_are_in_the_glossary():
 def test_notation_lists_nothing_that_no_chapter_uses():
     everywhere = set().union(*(symbols_of("\n\n".join(cells(name, "markdown"))) for name in NOTEBOOKS))
     for row in notation()[0]:
-        assert symbols_of(row[0]) <= everywhere, row
+        assert symbols_of(row[0]) <= everywhere, f"a row of notation.md that no chapter needs: {row}"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -152,7 +152,7 @@ def test_notation_of_a_chapter_is_in_the_chapter(name):
     used = symbols_of("\n\n".join(cells(name, "markdown")))
     for row in notation()[1].get(name, []):
         stands_for_a_gate = {"g"} if "_g" in row[0] else set()
-        assert symbols_of(row[0]) <= used | stands_for_a_gate, row
+        assert symbols_of(row[0]) <= used | stands_for_a_gate, f"a row of notation.md that this chapter does not need: {row}"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -161,7 +161,7 @@ def test_names_in_code_are_in_the_code(name):
     for row in notation()[1].get(name, []):
         for expression in re.findall(r"`([^`]+)`", re.sub(r"\{ref\}`[^`]*`", "", row[2])):
             for word in re.findall(r"[A-Za-z_]\w*", expression):
-                assert re.search(rf"\b{word}\b", code), (row, word)
+                assert re.search(rf"\b{word}\b", code), f"notation.md gives a name in code, {word}, that this chapter's code has not: {row}"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -171,7 +171,8 @@ def test_vectors_matrices_and_letters_of_equations_are_in_the_notation(name):
     listed = set().union(*(symbols_of(f"{row[0]} {row[1]}") for row in common + chapters.get(name, [])))
     letters = listed | {re.sub(r"\\(?:boldsymbol|mathbf)\{(.*)\}", r"\1", symbol) for symbol in listed}
     used = symbols_of("\n\n".join(cells(name, "markdown")), inline=False)
-    assert {symbol for symbol in used if symbol not in (listed if "{" in symbol else letters)} == set()
+    assert {symbol for symbol in used if symbol not in (listed if "{" in symbol else letters)} == set(), (
+        "symbols that notation.md explains neither for all chapters nor for this one")
 
 
 def test_one_thing_has_one_symbol():

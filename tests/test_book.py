@@ -24,7 +24,8 @@ def entries():
 def test_toc_and_files_agree():
     pages = [str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "chapters").glob("**/*")
              if path.suffix in {".md", ".ipynb"} and not path.name.startswith("_") and ".ipynb_checkpoints" not in path.parts]
-    assert sorted(entries()) == sorted(["index", *pages])
+    assert set(pages) - set(entries()) == set(), "give these a place in _toc.yml"
+    assert sorted(entries()) == sorted(["index", *pages]), "_toc.yml names what is not there, or one page twice"
 
 
 def test_no_number_orders_the_files():
@@ -40,7 +41,9 @@ def test_what_is_cited_exists_and_what_exists_is_cited():
     text = "".join((ROOT / f"{entry}{suffix}").read_text() for entry in entries() for suffix in (".md", ".ipynb")
                    if (ROOT / f"{entry}{suffix}").exists())
     cited = {key for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text) for key in keys.split(",")}
-    assert cited == set(re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), flags=re.M))
+    known = set(re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), flags=re.M))
+    assert cited - known == set(), "cited, and not in references.bib"
+    assert known - cited == set(), "in references.bib, and cited nowhere: cite or delete"
 
 
 def test_references_can_be_followed():
