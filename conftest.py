@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent
 COSTS = ROOT / "experiments" / "chapters.csv"
-LIMIT = 1.5  # GB for a kernel: Binder gives 2 to a machine, and the rest of Jupyter needs some
+LIMIT = 1.5  # GiB for a kernel: Binder gives 2 to a machine, and the rest of Jupyter needs some
 
 os.environ["IPYTHONDIR"] = str(ROOT / "ipython")
-seconds, gigabytes = defaultdict(float), {}
+seconds, gibibytes = defaultdict(float), {}
 
 
 def pytest_addoption(parser):
@@ -21,12 +21,12 @@ def pytest_addoption(parser):
 
 
 def peak_memory(kernel):
-    """Return the most memory that a kernel's process has held, in GB, or None where the system does not say (not Linux)."""
+    """Return the most memory that a kernel's process has held, in GiB, or None where the system does not say (not Linux)."""
     try:
         status = Path(f"/proc/{kernel.km.provisioner.pid}/status").read_text()
     except OSError:
         return None
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e6
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -35,10 +35,10 @@ def pytest_runtest_teardown(item, nextitem):
     kernel = getattr(item.parent, "kernel", None)
     needed = peak_memory(kernel) if kernel and (nextitem is None or nextitem.parent is not item.parent) else None
     if needed:
-        item.user_properties.append(("gigabytes", needed))
+        item.user_properties.append(("gibibytes", needed))
     outcome = yield
     if needed and needed > LIMIT:
-        pytest.fail(f"{item.nodeid.split('::')[0]} needed {needed:.2f} GB of memory, more than {LIMIT}: Binder would stop it.")
+        pytest.fail(f"{item.nodeid.split('::')[0]} needed {needed:.2f} GiB of memory, more than {LIMIT}: Binder would stop it.")
     return outcome
 
 
@@ -46,7 +46,7 @@ def pytest_runtest_logreport(report):
     name = report.nodeid.split("::")[0]
     if name.endswith(".ipynb"):
         seconds[name] += report.duration
-        gigabytes.update({name: value for key, value in report.user_properties if key == "gigabytes"})
+        gibibytes.update({name: value for key, value in report.user_properties if key == "gibibytes"})
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter, config):
         return
     terminalreporter.section("what the chapters cost")
     for name, duration in seconds.items():
-        terminalreporter.write_line(f"{duration:5.0f} s {gigabytes.get(name, float('nan')):5.2f} GB  {name}")
+        terminalreporter.write_line(f"{duration:5.0f} s {gibibytes.get(name, float('nan')):5.2f} GiB  {name}")
     if config.getoption("record_costs"):
         record()
 
@@ -67,9 +67,9 @@ def record():
         opening = "".join(json.loads((ROOT / name).read_text(encoding="utf-8"))["cells"][0]["source"])
         chapter = f"{{ref}}`{Path(name).stem}`"
         lines[chapter] = {"chapter": chapter, "reading in min": re.search(r"\*\*Reading\*\* (\d+) min", opening)[1],
-                          "running in s": round(duration), "memory in GB": f"{gigabytes[name]:.2f}"}
+                          "running in s": round(duration), "memory in GiB": f"{gibibytes[name]:.2f}"}
     order = re.findall(r"file: chapters/\w+/(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
     with COSTS.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, ["chapter", "reading in min", "running in s", "memory in GB"], lineterminator="\n")
+        table = csv.DictWriter(file, ["chapter", "reading in min", "running in s", "memory in GiB"], lineterminator="\n")
         table.writeheader()
         table.writerows(lines[chapter] for slug in order if (chapter := f"{{ref}}`{slug}`") in lines)
