@@ -9,7 +9,7 @@ UV = 0.13.9
 # jupyter-book, without a grammar of addresses that takes two seconds to load and checks nothing of ours.
 QUICKLY = import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_book.cli.main import main; main()
 
-.PHONY: help book test serve lab run lock clean
+.PHONY: help book pdf test serve lab run lock clean
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -17,6 +17,9 @@ help:  ## list these commands
 book: $(READY)  ## build the book into _build/html; any warning is an error
 	@$(BIN)/python -c "$(QUICKLY)" build . -n -W --keep-going -q || { rm -rf _build/.doctrees _build/jupyter_execute 2>/dev/null; exit 1; }
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
+
+pdf: book  ## print the whole book into _build/book.pdf, with Chromium or Chrome
+	@$(BIN)/python scripts/print_book.py
 
 test: $(READY)  ## run every test and every notebook
 	$(BIN)/pytest --nbval -n 2 --dist loadscope
