@@ -115,9 +115,10 @@ async function settle() {
   for (const one of document.querySelectorAll("[id]"))
     if (wanted.has(one.id) && !found.has(one.id)) found.add(one.id);
     else if (!["cover", "preface"].includes(one.id)) one.removeAttribute("id");
-  for (const one of document.querySelectorAll(".katex-display > .katex > .katex-html, table")) {
-    const room = one.matches("table") ? one.parentElement.clientWidth : one.clientWidth;
-    const width = one.matches("table") ? one.offsetWidth : one.scrollWidth;
+  for (const one of document.querySelectorAll("div.math .katex-html"))
+    if (one.scrollWidth > one.clientWidth + 1) one.closest("div.math").classList.add("wide");  // from the left edge on
+  for (const one of document.querySelectorAll("div.math .katex-html, table.table")) {
+    const [room, width] = one.matches("table") ? [one.parentElement.clientWidth, one.offsetWidth] : [one.clientWidth, one.scrollWidth];
     if (width > room + 1) one.style.fontSize = `${Math.floor(98 * room / width)}%`;
   }
   // Two different Chinese characters look alike only where no font has them.
