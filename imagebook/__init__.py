@@ -1,4 +1,4 @@
-"""What more than one chapter of the book needs: the data and the look of the figures."""
+"""What more than one chapter needs: here the data and the look of the figures; `studies`, `records` and `widgets` are imported by name."""
 from .data import load_mnist
 from .figures import show_images
 
