@@ -152,8 +152,8 @@ def test_right_answers_have_no_place_of_their_own():
 
 
 def test_every_exercise_has_a_solution_that_runs(notebook):
-    text, labels, solved, inside = prose(notebook), [], {}, None
-    labels = re.findall(r"\{exercise\}[^\n]*\n:label: (\S+)", text)
+    solved, inside = {}, None
+    labels = re.findall(r"\{exercise\}[^\n]*\n:label: (\S+)", prose(notebook))
     assert labels and all(label.startswith(notebook.slug) for label in labels), f"labels of exercises begin with {notebook.slug}-: {labels}"
     for cell in notebook.cells:
         if cell.cell_type == "code" and inside:
