@@ -67,7 +67,7 @@ def record():
         opening = "".join(json.loads((ROOT / name).read_text(encoding="utf-8"))["cells"][0]["source"])
         chapter = f"{{ref}}`{Path(name).stem}`"
         lines[chapter] = {"chapter": chapter, "reading in min": re.search(r"\*\*Reading\*\* (\d+) min", opening)[1],
-                          "running in s": round(duration), "memory in GiB": f"{gibibytes[name]:.2f}"}
+                          "running in s": round(duration), "memory in GiB": f"{gibibytes[name]:.2f}" if name in gibibytes else ""}
     order = re.findall(r"file: chapters/\w+/(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
     with COSTS.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, ["chapter", "reading in min", "running in s", "memory in GiB"], lineterminator="\n")
