@@ -47,6 +47,11 @@ def pages(env):
 
 def turn_round(app, env):
     """Note what each chapter leads to; return the pages that change by that, and those with a list of exercises."""
+    # What sphinx-exercise keeps of an exercise leads to its whole chapter, which each build would read and write once more.
+    for entry in vars(env).get("sphinx_exercise_registry", {}).values():
+        entry["node"] = entry["node"].deepcopy()
+        for node in entry["node"].findall():
+            node.document = None
     chapters, before = vars(env).get("prerequisites", {}), vars(env).get("leads_to", {})
     places = {label: entry[0] for label, entry in env.domains["std"].anonlabels.items()}
     env.leads_to = {}
