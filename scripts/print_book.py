@@ -27,7 +27,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
             "/Applications/Chromium.app/Contents/MacOS/Chromium")
 # Not one byte to another host, from the browser itself either; and no sandbox, which containers do not allow.
 QUIET = ("--no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split() + ["--host-resolver-rules=MAP * ~NOTFOUND"]
+         "--disable-component-update --disable-sync").split() + ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 SCRIPT = Path(__file__).with_suffix(".js")
 STYLES = Path(__file__).with_suffix(".css")
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it remarks on how Chromium counts the objects of a PDF
@@ -152,8 +152,13 @@ def print_book(browser, site, target):
     return len(writer.pages)
 
 
+def find_browser():
+    """Return the path of this machine's Chromium or Chrome, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def main():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = find_browser()
     if path is None:
         sys.exit("No Chromium found: install it (apt install chromium, or Google Chrome) to print the book.")
     target = ROOT / "_build" / "book.pdf"

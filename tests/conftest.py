@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,14 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 from ipywidgets.embed import embed_data
+from print_book import QUIET, find_browser
 
 ROOT = Path(__file__).parent.parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-            "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-            "/Applications/Chromium.app/Contents/MacOS/Chromium")
-# Not one byte to another host, from the browser itself either; and no sandbox, which containers do not allow.
-QUIET = ("--no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split() + ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +36,7 @@ def load_study():
 @pytest.fixture(scope="session")
 def browser():
     """The system's Chromium. Without one the test is skipped, and in CI, where that would hide everything, fails."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = find_browser()
     if path is None:
         message = "No Chromium found: install it (apt install chromium, or Google Chrome) to test the pages."
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)

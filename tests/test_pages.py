@@ -3,12 +3,13 @@ import gzip
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from statistics import median
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 import yaml
+from print_book import files_in
 
 from imagebook.studies import read_record
 
@@ -18,16 +19,6 @@ BUDGET = 400_000  # bytes of a page as they travel, compressed, without its figu
 TOO_WIDE = """() => [...document.querySelectorAll("body *")]
     .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && one.checkVisibility())
     .slice(0, 3).map(one => one.cloneNode().outerHTML.slice(0, 100))"""
-
-
-def files_in(entry):
-    """Yield what the table of contents names, at any depth."""
-    for key, value in entry.items():
-        if key in ("root", "file"):
-            yield str(PurePosixPath(value).with_suffix(""))
-        elif isinstance(value, list):
-            for child in value:
-                yield from files_in(child)
 
 
 PAGES = list(files_in(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))

@@ -1,11 +1,11 @@
 """Print the whole book once, and read the PDF as a machine can: its contents, bookmarks, links and words."""
 import html
-import importlib.util
 import re
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
+import print_book
 import pytest
 import yaml
 from pypdf import PdfReader
@@ -13,13 +13,6 @@ from pypdf import PdfReader
 ROOT = Path(__file__).parent.parent
 MARGIN = 30 / 25.4 * 72  # points, and a little less than the paper's margins, into which a letter may hang
 FOOT = 25 / 25.4 * 72  # the running title and the page number are below
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("print_book", ROOT / "scripts" / "print_book.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def squash(text):
@@ -36,7 +29,7 @@ def plain(source):
 @pytest.fixture(scope="module")
 def names():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return list(load_script().files_in(toc))
+    return list(print_book.files_in(toc))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +41,7 @@ def sources(site, names):
 def book(site, browser, tmp_path_factory):
     """The printed book: `.reader` of its PDF, the `.pages` as text, squashed, and `.outside`, words in the margins."""
     target = tmp_path_factory.mktemp("print") / "book.pdf"
-    load_script().print_book(browser, site.root, target)
+    print_book.print_book(browser, site.root, target)
     assert [path.name for path in target.parent.iterdir()] == ["book.pdf"], "something is left beside the book"
     reader, pages, outside = PdfReader(target), [], []
     for page in reader.pages:
@@ -141,7 +134,7 @@ def test_no_page_is_empty(book):
 
 
 def test_what_is_not_built_is_not_printed(browser, tmp_path):
-    script = load_script()
+    script = print_book
     with pytest.raises(script.CannotPrint, match="not built"):
         script.print_book(browser, tmp_path / "html", tmp_path / "book.pdf")
     assert not list(tmp_path.iterdir())
