@@ -1,4 +1,5 @@
 // Replay a generator and a discriminator on the line: see adversarial_game.py for the data.
+import { chooser, compose, decimal, html, listOf, onWidth, OWN_KEYS, player, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -54,30 +55,10 @@ function read(xs, ys, x) {
   return ys[at] + part * (ys[at + 1] - ys[at]);
 }
 
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-const number = (value, digits = 2) => (Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−"));
-
 function render({ model, el }) {
   const factors = model.get("factors"), steps = factors.step, critics = model.get("critic");
   const find = open(model.get("values"), factors, model.get("sizes"));
-  const choose = (settings) => { model.set("choice", { ...model.get("choice"), ...settings }); model.save_changes(); };
-  const list = (name) => {
-    const select = html("select", OWN_KEYS, ...factors[name].map((value, index) => html("option", { value: index }, String(value))));
-    select.addEventListener("change", () => choose({ [name]: factors[name][select.value] }));
-    const show = (choice) => { select.value = factors[name].indexOf(choice[name]); };
-    return { show, element: html("label", {}, html("span", {}, WORDS[name]), select) };
-  };
-  const lists = [list("run"), list("data")];
+  const choose = chooser(model), lists = ["run", "data"].map((name) => listOf(choose, name, WORDS[name], factors[name]));
   const play = html("button", { type: "button", ...OWN_KEYS }, WORDS.play), value = html("b", { "aria-hidden": "true" });
   const slider = html("input", { type: "range", min: 0, max: steps.length - 1, step: 1, ...OWN_KEYS });
   const chart = svg("svg", { class: "chart", role: "img" }), course = svg("svg", { class: "course", role: "img" });
@@ -87,10 +68,7 @@ function render({ model, el }) {
   const legend = html("p", { class: "legend" }, sample(svg("rect", { class: "data", width: 26, height: 12 }), WORDS.lines.data),
     sample(stroke("generated"), WORDS.lines.generated), sample(stroke("discriminator"), kind),
     sample(svg("path", { class: "force", d: "M2 6H22M17 2L22 6L17 10" }), WORDS.force));
-  el.classList.add("adversarial-game");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "adversarial-game", WORDS.figure,
     html("div", { class: "lists" }, ...lists.map(({ element }) => element),
       html("div", { class: "steps" }, play, html("label", {}, html("span", {}, WORDS.step, " ", value), slider))),
     chart, legend, html("p", { class: "heading" }, WORDS.distance), course, html("div", { class: "words" }, result, more), status);
@@ -132,7 +110,7 @@ function render({ model, el }) {
           (Math.abs(push) > 1.5 ? `M${(end - head).toFixed(1)} ${height - 3}L${end.toFixed(1)} ${height}L${(end - head).toFixed(1)} ${height + 3}` : "") });
       }),
       ...Array.from(samples, (at, i) => svg("circle", { class: "dot", cx: x(inside(at)).toFixed(1), cy: box.bottom + 10 + 2.2 * (i % 12), r: 2.2 })),
-      ...ticks.map((at) => text(number(at, 1), x(at), box.bottom + 54)),
+      ...ticks.map((at) => text(decimal(at, 1), x(at), box.bottom + 54)),
       text(WORDS.density, 2, 12, "start"), critic ? "" : text(WORDS.real, width - 14, 12),
       ...(critic ? [] : [["0", 0], ["½", 0.5], ["1", 1]].map(([words, part]) => text(words, box.right + 14, y(part) + 4))));
   }
@@ -146,13 +124,13 @@ function render({ model, el }) {
       svg("line", { class: "rule", x1: box.left, x2: box.right, y1: box.bottom, y2: box.bottom }),
       svg("line", { class: "now", x1: x(at), x2: x(at), y1: box.top, y2: box.bottom }),
       svg("polyline", { class: "generated", points: Array.from(frame.distance, (v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).join(" ") }),
-      text("0", box.left - 6, box.bottom + 4, "end"), text(number(most, 1), box.left - 6, box.top + 8, "end"),
+      text("0", box.left - 6, box.bottom + 4, "end"), text(decimal(most, 1), box.left - 6, box.top + 8, "end"),
       ...[0, Math.floor((steps.length - 1) / 2), steps.length - 1].map((i) => text(steps[i].toLocaleString(WORDS.locale), x(i), box.bottom + 16)));
   }
 
   function show() {
     const choice = model.get("choice"), frame = find(choice), critic = critics.includes(choice.run), at = steps.indexOf(choice.step);
-    const step = choice.step.toLocaleString(WORDS.locale), distance = number(frame.distance[at], 3);
+    const step = choice.step.toLocaleString(WORDS.locale), distance = decimal(frame.distance[at], 3);
     lists.forEach((one) => one.show(choice));
     slider.value = at;
     slider.setAttribute("aria-valuetext", step);
@@ -162,43 +140,31 @@ function render({ model, el }) {
     drawCourse(frame, at);
     const judged = Array.from(frame.samples, (x) => read(frame.x, frame.discriminator, x));
     const force = frame.gradients.reduce((most, g) => Math.max(most, Math.abs(g)), 0);
-    result.textContent = `${WORDS.result(step, distance)} ${WORDS.pushed(number(force, 3))}`;
-    more.textContent = WORDS[critic ? "scored" : "judged"](number(Math.min(...judged)), number(Math.max(...judged)));
+    result.textContent = `${WORDS.result(step, distance)} ${WORDS.pushed(decimal(force, 3))}`;
+    more.textContent = WORDS[critic ? "scored" : "judged"](decimal(Math.min(...judged)), decimal(Math.max(...judged)));
     chart.setAttribute("aria-label", WORDS.chart(step, distance));
-    course.setAttribute("aria-label", WORDS.course(number(frame.distance[0], 3), distance, number(frame.distance.at(-1), 3)));
+    course.setAttribute("aria-label", WORDS.course(decimal(frame.distance[0], 3), distance, decimal(frame.distance.at(-1), 3)));
   }
 
-  let announcement, timer;
-  const speak = () => {
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement) || timer) return;
-    announcement = setTimeout(() => { status.textContent = `${result.textContent} ${more.textContent}`; }, 700);
-  };
-  const change = () => { show(); speak(); };
-  const halt = () => { clearInterval(timer); timer = 0; play.textContent = WORDS.play; };
-  play.addEventListener("click", () => {
-    if (timer) return halt();
-    if (model.get("choice").step === steps.at(-1)) choose({ step: steps[0] });
-    timer = setInterval(() => {
-      const at = steps.indexOf(model.get("choice").step);
-      if (at < steps.length - 1) choose({ step: steps[at + 1] });
-      else { halt(); speak(); }
-    }, 250);
-    play.textContent = WORDS.stop;
+  const { speak, hush } = speaker(el, status), tell = () => speak(() => `${result.textContent} ${more.textContent}`);
+  const { halt, playing } = player(play, WORDS, 250, {
+    begin: () => { if (model.get("choice").step === steps.at(-1)) choose({ step: steps[0] }); },
+    onward: () => {
+      const next = steps[steps.indexOf(model.get("choice").step) + 1];
+      if (next !== undefined) choose({ step: next });
+      return next !== undefined;
+    },
+    done: tell,
   });
+  const change = () => { show(); if (playing()) hush(); else tell(); };
   slider.addEventListener("input", () => { halt(); choose({ step: steps[slider.value] }); });
   model.on("change:choice", change);
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (el.clientWidth !== width) show();
-    width = el.clientWidth;
-  });
-  resized.observe(el);
+  const unwatch = onWidth(el, show);
   return () => {
     model.off("change:choice", change);
-    resized.disconnect();
-    clearTimeout(announcement);
-    clearInterval(timer);
+    unwatch();
+    hush();
+    halt();
   };
 }
 

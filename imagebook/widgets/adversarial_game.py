@@ -1,9 +1,9 @@
 """A generator and a discriminator in one dimension, replayed step by step."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 ARRAYS = ("p_generated", "discriminator", "samples", "gradients", "distance")
 
@@ -24,8 +24,7 @@ class AdversarialGame(anywidget.AnyWidget):
     Raises ValueError where the record is incomplete or does not fit together.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     factors = traitlets.Dict(help="the values of run, data and step").tag(sync=True)
     critic = traitlets.List(help="the runs whose discriminator is not a probability").tag(sync=True)
     sizes = traitlets.Dict(help="how many points of the axis, how many samples").tag(sync=True)

@@ -1,5 +1,6 @@
 // Augment a digit by hand: see augmenter.py for the data, and for the same computations in Python.
 // In this order: words, the augmentations, the networks, drawing, the figure itself.
+import { chooser, compose, html, onWidth, OWN_KEYS, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -134,15 +135,6 @@ export function classify([first, firstBias, second, secondBias, last, lastBias],
 
 // ---- drawing ------------------------------------------------------------------------------------------------------
 
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
 function paint(canvas, image) {
   canvas.width = canvas.height = SIDE;
   const pen = canvas.getContext("2d"), picture = pen.createImageData(SIDE, SIDE);
@@ -156,8 +148,6 @@ const signed = (value) => String(Math.round(100 * value) / 100).replace("-", "âˆ
 
 // ---- the figure -----------------------------------------------------------------------------------------------
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
 const LEVELS = [0, 0.5, 1], PLOT = { height: 150, left: 42, right: 8, top: 7, bottom: 24 };
 let figures = 0;
 
@@ -170,10 +160,7 @@ function render({ model, el }) {
     const size = shape.reduce((product, side) => product * side, 1);
     return floats.subarray(from, (from += size));
   }));
-  const change = (settings) => {
-    model.set("settings", { ...model.get("settings"), ...settings });
-    model.save_changes();
-  };
+  const change = chooser(model, "settings");
   const id = `augmenter-${++figures}`;
 
   const choices = (words, setting) => {
@@ -239,15 +226,12 @@ function render({ model, el }) {
     return { row, element: html("tr", {}, html("th", { scope: "row" }, String(digit)), ...row.map(({ element }) => element)) };
   });
   const table = html("table", {},
-    html("thead", {}, html("tr", {}, html("th", { scope: "col" }, html("span", { class: "heard" }, WORDS.digitColumn)), ...heads)),
+    html("thead", {}, html("tr", {}, html("th", { scope: "col" }, html("span", { class: "status" }, WORDS.digitColumn)), ...heads)),
     html("tbody", {}, ...cells.map(({ element }) => element)));
 
   const curveTitle = html("figcaption"), curve = svg("svg", { role: "img" });
-  const status = html("p", { class: "heard", role: "status" });
-  el.classList.add("augmenter");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(digits.element,
+  const status = html("p", { class: "status", role: "status" });
+  compose(el, "augmenter", WORDS.figure, digits.element,
     html("div", { class: "panels" }, original.element, result.element,
       html("div", { class: "reading" }, label, table)),
     html("div", { class: "sliders" }, ...sliders.filter((slider) => slider !== share).map(({ element }) => element)),
@@ -256,7 +240,8 @@ function render({ model, el }) {
     partners.element,
     html("figure", { class: "curve" }, curveTitle, curve), status);
 
-  let bend, seed, frame = 0, announcement;
+  let bend, seed, frame = 0;
+  const { speak, hush } = speaker(el, status);
 
   /** Show on the original, as a net, at which places the pixels of the result look. */
   function showNet(settings) {
@@ -329,28 +314,20 @@ function render({ model, el }) {
       });
     });
     showCurve(settings);
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (el.contains(document.activeElement)) announcement = setTimeout(() => {
-      status.textContent = WORDS.said(answers.map((parts, n) =>
-        [WORDS.networks[names[n]] ?? names[n], parts.indexOf(Math.max(...parts)), percent(Math.max(...parts))]));
-    }, 700);
+    speak(() => WORDS.said(answers.map((parts, n) =>
+      [WORDS.networks[names[n]] ?? names[n], parts.indexOf(Math.max(...parts)), percent(Math.max(...parts))])));
   }
   const later = () => { frame ||= requestAnimationFrame(draw); }; // several changes make one picture
   model.on("change:settings", later);
   model.on("change:slider", later);
   draw();
-  let width = el.clientWidth;
-  const watcher = new ResizeObserver(() => {
-    if (el.clientWidth !== width) later();
-    width = el.clientWidth;
-  });
-  watcher.observe(el);
+  const unwatch = onWidth(el, later);
   return () => {
-    watcher.disconnect();
+    unwatch();
     model.off("change:settings", later);
     model.off("change:slider", later);
     cancelAnimationFrame(frame);
-    clearTimeout(announcement);
+    hush();
   };
 }
 

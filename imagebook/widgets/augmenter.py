@@ -1,9 +1,9 @@
 """A digit that is turned, moved, bent and mixed, and what trained networks make of it."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 SIDE = 28
 # What the sliders reach: lowest, highest, step. Degrees, pixels, a factor, degrees, pixels (root mean square), a share.
@@ -30,8 +30,7 @@ class Augmenter(anywidget.AnyWidget):
     Raises ValueError for images or networks of the wrong shape, TraitError for a setting out of range.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     pixels = traitlets.CBytes(help="uint8, image after image").tag(sync=True)
     labels = traitlets.List(traitlets.Int()).tag(sync=True)
     names = traitlets.List(help="names of the networks").tag(sync=True)

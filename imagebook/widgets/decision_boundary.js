@@ -1,5 +1,6 @@
 // Watch the decision boundary of a small network move as it trains: see decision_boundary.py for the data.
 // In this order: words, the network, the plane, the loss, the figure itself.
+import { chooser, clamp, compose, decimal, html, listOf, onArrows, onPoint, onWidth, OWN_KEYS, player, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -164,15 +165,6 @@ function paint(canvas, leads) {
   pen.putImageData(picture, 0, 0);
 }
 
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
 /** Return the mark of a point: a disc for class 0, a triangle for class 1. */
 function mark(label, x, y, size) {
   if (!label) return svg("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: size });
@@ -205,10 +197,6 @@ function drawLoss(chart, steps, curves, chosen) {
 
 // ---- the figure -----------------------------------------------------------------------------------------------
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-const number = (value) => (Math.abs(value) < 0.005 ? "0" : value.toFixed(2).replace("-", "−"));
-
 function render({ model, el }) {
   const factors = model.get("factors"), steps = factors.step, find = open(model.get("weights"), factors);
   const coordinates = halves(model.get("points")), labels = model.get("labels"), training = model.get("training");
@@ -219,18 +207,9 @@ function render({ model, el }) {
   });
   const part = ({ xs, ys, labels }, ...range) =>
     ({ xs: xs.subarray(...range), ys: ys.subarray(...range), labels: labels.subarray(...range) });
-  const set = (name, value) => { model.set(name, value); model.save_changes(); };
-  const choose = (settings) => set("choice", { ...model.get("choice"), ...settings });
-
-  const list = (name, word) => {
-    const options = factors[name].map((value, index) => html("option", { value: index }, word(value)));
-    const select = html("select", OWN_KEYS, ...options);
-    select.addEventListener("change", () => choose({ [name]: factors[name][select.value] }));
-    const show = (choice) => { select.value = factors[name].indexOf(choice[name]); };
-    return { element: html("label", {}, html("span", {}, WORDS[name]), select), show };
-  };
+  const choose = chooser(model), list = (name, word) => listOf(choose, name, WORDS[name], factors[name], word);
   const lists = [list("data", (name) => WORDS.datum[name] ?? name),
-    list("hidden", (hidden) => WORDS.layers(String(hidden).split("+"))), list("activation", String), list("seed", WORDS.draw)];
+    list("hidden", (hidden) => WORDS.layers(String(hidden).split("+"))), list("activation"), list("seed", WORDS.draw)];
   const slider = html("input", { type: "range", min: 0, max: steps.length - 1, step: 1, ...OWN_KEYS });
   const value = html("span", { class: "value", "aria-hidden": "true" }); // the slider itself says it
   const play = html("button", { type: "button", ...OWN_KEYS }, WORDS.play);
@@ -257,10 +236,7 @@ function render({ model, el }) {
   const chartLegend = html("p", { class: "legend" },
     sample(svg("polyline", { class: "training", points: "0,7 24,7" }), WORDS.training),
     sample(svg("polyline", { class: "fresh", points: "0,7 24,7" }), WORDS.newPoints));
-  el.classList.add("decision-boundary");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "decision-boundary", WORDS.figure,
     html("div", { class: "lists" }, ...lists.map(({ element }) => element)),
     html("div", { class: "columns" },
       html("div", {}, plane),
@@ -270,7 +246,7 @@ function render({ model, el }) {
         result, size, chart, chartLegend)),
     legend, html("div", { class: "pass" }, html("b", {}, WORDS.pass), pass), status);
 
-  let network, shownRun = "", curves, chosenAt, announcement, timer, drawnSet;
+  let network, shownRun = "", curves, chosenAt, drawnSet;
 
   /** Draw the points of a data set; which of them are answered wrongly, `show` marks at each step. */
   function drawPoints(name) {
@@ -293,7 +269,7 @@ function render({ model, el }) {
     sums.slice(0, -1).forEach((sum, layer) => rows.push([WORDS.sums(layer + 1), sum], [WORDS.outputs(network.activation), outputs[layer + 1]]));
     rows.push([WORDS.logits, sums.at(-1)], [WORDS.probabilities, [1 - p, p]]);
     pass.replaceChildren(...rows.flatMap(([words, values]) =>
-      [html("dt", {}, words), html("dd", {}, ...values.map((one) => html("span", {}, number(one))))]));
+      [html("dt", {}, words), html("dd", {}, ...values.map((one) => html("span", {}, decimal(one))))]));
   }
 
   function show() {
@@ -326,71 +302,50 @@ function render({ model, el }) {
     showProbe();
   }
 
-  const change = () => {
-    show();
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement) || timer) return;
-    announcement = setTimeout(() => { status.textContent = `${result.textContent} ${size.textContent}`; }, 700);
-  };
-  const halt = () => { clearInterval(timer); timer = 0; play.textContent = WORDS.play; };
-  const onward = () => {
-    const at = steps.indexOf(model.get("choice").step);
-    if (at === steps.length - 1) { halt(); change(); } else choose({ step: steps[at + 1] });
-  };
-  play.addEventListener("click", () => {
-    if (timer) return halt();
-    if (model.get("choice").step === steps.at(-1)) choose({ step: steps[0] });
-    timer = setInterval(onward, 500);
-    play.textContent = WORDS.stop;
+  const { speak, hush } = speaker(el, status), tell = () => speak(() => `${result.textContent} ${size.textContent}`);
+  const { halt, playing } = player(play, WORDS, 500, {
+    begin: () => { if (model.get("choice").step === steps.at(-1)) choose({ step: steps[0] }); },
+    onward: () => {
+      const next = steps[steps.indexOf(model.get("choice").step) + 1];
+      if (next !== undefined) choose({ step: next });
+      return next !== undefined;
+    },
+    done: tell,
   });
+  const change = () => { show(); if (playing()) hush(); else tell(); };
   slider.addEventListener("input", () => { halt(); choose({ step: steps[slider.value] }); });
   chart.addEventListener("click", (event) => { halt(); choose({ step: chosenAt(event.clientX - chart.getBoundingClientRect().left) }); });
   fresh.addEventListener("change", () => el.classList.toggle("with-new", fresh.checked));
 
   const moveProbe = (x, y) => {
-    const inside = (value) => Math.max(-REACH, Math.min(REACH, Math.round(value * 100) / 100));
-    set("probe", [inside(x), inside(y)]);
+    model.set("probe", [x, y].map((value) => clamp(Math.round(value * 100) / 100, [-REACH, REACH])));
+    model.save_changes();
   };
-  const point = (event) => {
+  onPoint(plane, (event) => {
     const box = plane.getBoundingClientRect(), part = (at, from, length) => ((at - from) / length) * 2 * REACH - REACH;
     moveProbe(part(event.clientX, box.left, box.width), -part(event.clientY, box.top, box.height));
-  };
-  plane.addEventListener("click", point);
-  plane.addEventListener("pointermove", (event) => {
-    if (event.buttons === 1 && event.pointerType === "mouse") point(event); // a finger scrolls the page
   });
-  const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-  plane.addEventListener("keydown", (event) => {
-    const move = MOVES[event.key], [x, y] = model.get("probe");
-    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    moveProbe(x + 0.1 * move[0], y + 0.1 * move[1]);
+  onArrows(plane, (right, up) => {
+    const [x, y] = model.get("probe");
+    moveProbe(x + 0.1 * right, y + 0.1 * up);
   });
   const probeMoved = () => {
     showProbe();
-    clearTimeout(announcement);
-    if (!el.contains(document.activeElement)) return;
-    announcement = setTimeout(() => {
+    speak(() => {
       const cells = [...pass.querySelectorAll("dd")], text = (cell) => [...cell.children].map((one) => one.textContent).join(", ");
-      status.textContent = `${WORDS.input} ${text(cells[0])}: ${WORDS.probabilities} ${text(cells.at(-1))}`;
-    }, 700);
+      return `${WORDS.input} ${text(cells[0])}: ${WORDS.probabilities} ${text(cells.at(-1))}`;
+    });
   };
 
   model.on("change:choice", change);
   model.on("change:probe", probeMoved);
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (el.clientWidth !== width) show();
-    width = el.clientWidth;
-  });
-  resized.observe(el);
+  const unwatch = onWidth(el, show);
   return () => {
     model.off("change:choice", change);
     model.off("change:probe", probeMoved);
-    resized.disconnect();
-    clearTimeout(announcement);
-    clearInterval(timer);
+    unwatch();
+    hush();
+    halt();
   };
 }
 

@@ -1,9 +1,9 @@
 """Small recorded networks on points of the plane, whose decision boundary moves as they train."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 FACTORS = ("data", "hidden", "activation", "seed", "step")
 ACTIVATIONS = ("linear", "tanh", "ReLU")  # those that the figure can compute
@@ -28,8 +28,7 @@ class DecisionBoundary(anywidget.AnyWidget):
     Raises ValueError where the record is incomplete or does not fit together.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     factors = traitlets.Dict(help="the values of each factor").tag(sync=True)
     weights = traitlets.CBytes(help="float16").tag(sync=True)
     points = traitlets.CBytes(help="float16 coordinates, for each data set those learnt from, then the new").tag(sync=True)

@@ -1,5 +1,6 @@
 // Ask a generator for a digit and walk through its latent space: see digit_writer.py for the data.
 // In this order: words, the generator, the figure itself.
+import { chooser, clamp, compose, html, listOf, onArrows, onPoint, OWN_KEYS, speaker } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -74,26 +75,16 @@ export function sphere(draw, latent, [longitude, latitude]) {
 
 // ---- the figure -----------------------------------------------------------------------------------------------
 
-const html = (tag, attributes = {}, ...children) => {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-
 function paint(canvas, image, left = 0, top = 0) {
   const picture = new ImageData(28, 28);
   image.forEach((value, at) => { const grey = Math.round(255 * value); picture.data.set([grey, grey, grey, 255], 4 * at); });
   canvas.getContext("2d").putImageData(picture, left, top);
 }
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-
 function render({ model, el }) {
   const names = model.get("names"), sizes = model.get("sizes"), { latent } = sizes, models = open(model.get("weights"), names, sizes);
   const view = model.get("draws"), draws = Float32Array.from({ length: view.byteLength / 4 }, (_, i) => view.getFloat32(4 * i, true));
-  const choose = (settings) => { model.set("choice", { ...model.get("choice"), ...settings }); model.save_changes(); };
+  const choose = chooser(model);
   const drawn = (choice) => draws.subarray(choice.draw * 3 * latent, (choice.draw + 1) * 3 * latent);
   const canvas = (width = 28, height = 28, attributes = { "aria-hidden": "true" }) => html("canvas", { width, height, ...attributes });
 
@@ -102,27 +93,24 @@ function render({ model, el }) {
     button.addEventListener("click", () => choose({ digit }));
     return { picture, button };
   });
-  const select = html("select", OWN_KEYS, ...names.map((name, index) => html("option", { value: index }, name)));
+  const list = listOf(choose, "model", WORDS.model, names);
   const another = html("button", { type: "button", class: "another", ...OWN_KEYS }, WORDS.another);
   const map = canvas(28 * TILES[0], 28 * TILES[1]), mark = html("i");
   const plane = html("div", { class: "plane", role: "application", tabindex: 0, "aria-label": WORDS.map, ...OWN_KEYS }, map, mark);
   const large = canvas(28, 28, { role: "img" }), caption = html("figcaption"), status = html("p", { class: "status", role: "status" });
-  el.classList.add("digit-writer");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
-    html("div", { class: "top" }, html("label", {}, html("span", {}, WORDS.model), select), another),
+  compose(el, "digit-writer", WORDS.figure,
+    html("div", { class: "top" }, list.element, another),
     html("div", { class: "columns" },
       html("figure", {}, plane, html("figcaption", {}, WORDS.mapCaption)),
       html("figure", { class: "large" }, large, caption)),
     html("p", {}, WORDS.same), html("div", { class: "digits", role: "group", "aria-label": WORDS.digits }, ...digits.map(({ button }) => button)), status);
 
-  let announcement, mapped;
+  let mapped;
 
   function show() {
     const choice = model.get("choice"), { place, digit } = choice, network = models[choice.model], key = [choice.model, digit, choice.draw].join();
     const [longitude, latitude] = place.map(Math.round);
-    select.value = names.indexOf(choice.model);
+    list.show(choice);
     if (key !== mapped) { // the map stays while one walks on it
       mapped = key;
       for (let row = 0; row < TILES[1]; row++) for (let column = 0; column < TILES[0]; column++) {
@@ -143,37 +131,23 @@ function render({ model, el }) {
     large.setAttribute("aria-label", WORDS.picture(digit, longitude, latitude).replaceAll("-", "−"));
   }
 
-  const change = () => {
-    show();
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement)) return;
-    announcement = setTimeout(() => { status.textContent = large.getAttribute("aria-label"); }, 700);
-  };
-  select.addEventListener("change", () => choose({ model: names[select.value] }));
+  const { speak, hush } = speaker(el, status);
+  const change = () => { show(); speak(() => large.getAttribute("aria-label")); };
   another.addEventListener("click", () => choose({ draw: (model.get("choice").draw + 1) % sizes.draws }));
-  const inside = (value, end) => Math.max(-end, Math.min(end, Math.round(value)));
-  const point = (event) => {
+  const inside = (value, end) => clamp(Math.round(value), [-end, end]);
+  onPoint(plane, (event) => {
     const box = plane.getBoundingClientRect();
     choose({ place: [inside(((event.clientX - box.left) / box.width) * 360 - 180, 180), inside(90 - ((event.clientY - box.top) / box.height) * 180, 90)] });
-  };
-  plane.addEventListener("click", point);
-  plane.addEventListener("pointermove", (event) => {
-    if (event.buttons === 1 && event.pointerType === "mouse") point(event); // a finger scrolls the page
   });
-  const MOVES = { ArrowLeft: [-5, 0], ArrowRight: [5, 0], ArrowUp: [0, 5], ArrowDown: [0, -5] };
-  plane.addEventListener("keydown", (event) => {
-    const move = MOVES[event.key];
-    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const [longitude, latitude] = model.get("choice").place, turned = longitude + move[0];
-    choose({ place: [turned > 180 ? turned - 360 : turned < -180 ? turned + 360 : turned, inside(latitude + move[1], 90)] });
+  onArrows(plane, (right, up) => {
+    const [longitude, latitude] = model.get("choice").place, turned = longitude + 5 * right;
+    choose({ place: [turned > 180 ? turned - 360 : turned < -180 ? turned + 360 : turned, inside(latitude + 5 * up, 90)] });
   });
   model.on("change:choice", change);
   show();
   return () => {
     model.off("change:choice", change);
-    clearTimeout(announcement);
+    hush();
   };
 }
 

@@ -1,9 +1,9 @@
 """A generator of digits that runs in the page, and a walk through its latent space."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 CLASSES, DRAWS = 10, 12
 ARRAYS = ("dense_kernel", "dense_bias", "up1_kernel", "up1_bias", "up2_kernel", "up2_bias")
@@ -28,8 +28,7 @@ class DigitWriter(anywidget.AnyWidget):
     Raises ValueError where the arrays are incomplete or do not fit together.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     names = traitlets.List(help="of the models").tag(sync=True)
     sizes = traitlets.Dict(help="latent numbers, channels after the dense and the first transposed layer, slope").tag(sync=True)
     weights = traitlets.CBytes(help="float16, model after model, arrays in the order of ARRAYS").tag(sync=True)

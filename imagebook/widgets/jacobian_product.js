@@ -1,5 +1,6 @@
 // Follow a gradient back through a recurrent network: see jacobian_product.py for the data.
 // In this order: words, the network, drawing, the figure itself.
+import { chooser, colour, compose, html, listOf, onWidth, SIGNED, sliderOf, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -92,22 +93,6 @@ export function run({ matrix, noise, units: n, steps, before, activation, streng
 
 // ---- drawing --------------------------------------------------------------------------------------------------
 
-const SIGNED = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]]; // blue below zero, red above
-
-function colour(part) {
-  const place = Math.max(0, Math.min(1, part)) * 4, low = Math.min(Math.floor(place), 3);
-  return SIGNED[low].map((value, channel) => value + (place - low) * (SIGNED[low + 1][channel] - value));
-}
-
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
 /** Write a length: plainly where it is near 1, else as a power of ten. */
 function length(value) {
   if (!Number.isFinite(value)) return "∞";
@@ -120,31 +105,17 @@ function length(value) {
 
 // ---- the figure -----------------------------------------------------------------------------------------------
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-
 function render({ model, el }) {
   const names = model.get("names"), { draws, units, steps, before } = model.get("sizes"), limits = model.get("limits");
   const view = model.get("values"), spectra = model.get("spectra");
   const floats = Float64Array.from({ length: view.byteLength / 4 }, (_, index) => view.getFloat32(4 * index, true));
   const noise = floats.subarray(names.length * draws * units * units);
-  const choose = (settings) => { model.set("choice", { ...model.get("choice"), ...settings }); model.save_changes(); };
+  const choose = chooser(model);
 
-  const list = (name, values, word) => {
-    const select = html("select", OWN_KEYS, ...values.map((value, index) => html("option", { value: index }, word(value))));
-    select.addEventListener("change", () => choose({ [name]: values[select.value] }));
-    const show = (choice) => { select.value = values.indexOf(choice[name]); };
-    return { show, element: html("label", {}, html("span", {}, WORDS[name]), select) };
-  };
-  const slider = (name) => {
-    const value = html("b", { "aria-hidden": "true" });
-    const input = html("input", { type: "range", min: limits[name][0], max: limits[name][1], step: 0.01, ...OWN_KEYS });
-    input.addEventListener("input", () => choose({ [name]: Number(input.value) }));
-    const show = (choice) => { input.value = choice[name]; value.textContent = choice[name].toFixed(2); };
-    return { show, element: html("label", {}, html("span", {}, WORDS[name], " ", value), input) };
-  };
+  const list = (name, values, word) => listOf(choose, name, WORDS[name], values, word);
+  const slider = (name) => sliderOf(choose, name, WORDS[name], limits[name], 0.01, (value) => value.toFixed(2));
   const controls = [list("matrix", names, (name) => WORDS.matrices[name] ?? name),
-    list("activation", Object.keys(ACTIVATIONS), String), list("draw", Array.from({ length: draws }, (_, i) => i), (i) => String(i + 1)),
+    list("activation", Object.keys(ACTIVATIONS)), list("draw", Array.from({ length: draws }, (_, i) => i), (i) => String(i + 1)),
     slider("radius"), slider("strength")];
   const plane = svg("svg", { class: "plane", viewBox: "-1.6 -1.6 3.2 3.2", "aria-hidden": "true" });
   const canvas = html("canvas", { width: steps, height: units, "aria-hidden": "true" }), scale = html("span");
@@ -152,18 +123,13 @@ function render({ model, el }) {
   const result = html("p", { class: "result" }), kept = html("p"), status = html("p", { class: "status", role: "status" });
   const legend = html("p", { class: "legend" }, ...["measured", "radius", "bound"].map((kind) => html("span", {},
     svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, svg("polyline", { class: kind, points: "0,6 26,6" })), WORDS.lines[kind])));
-  el.classList.add("jacobian-product");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "jacobian-product", WORDS.figure,
     html("div", { class: "lists" }, ...controls.map(({ element }) => element)),
     html("div", { class: "columns" },
       html("div", {}, html("figure", {}, plane, html("figcaption", {}, WORDS.plane))),
       html("div", {}, chart, legend)),
     html("figure", {}, canvas, html("figcaption", {}, WORDS.states, "; ", scale)),
     html("div", { class: "words" }, result, kept), status);
-
-  let announcement;
 
   function drawChart(norms, rho, sigma) {
     const width = chart.clientWidth || 360, box = { left: 42, right: width - 10, top: 24, bottom: 190 };
@@ -202,7 +168,7 @@ function render({ model, el }) {
     const finite = states.reduce((most, value) => Math.max(most, Math.abs(value)), 0), most = choice.activation === "tanh" ? 1 : finite || 1;
     const pen = canvas.getContext("2d"), picture = pen.createImageData(steps, units);
     for (let t = 0; t < steps; t++) for (let i = 0; i < units; i++)
-      picture.data.set([...colour(0.5 + states[t * units + i] / (2 * most)), 255], 4 * (i * steps + t));
+      picture.data.set([...colour(SIGNED, 0.5 + states[t * units + i] / (2 * most)), 255], 4 * (i * steps + t));
     pen.putImageData(picture, 0, 0);
     scale.textContent = WORDS.scale(length(most));
     drawChart(norms, choice.radius, sigma);
@@ -212,23 +178,17 @@ function render({ model, el }) {
     chart.setAttribute("aria-label", WORDS.chart(half, length(norms[half])));
   }
 
+  const { speak, hush } = speaker(el, status);
   const change = () => {
     show();
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement)) return;
-    announcement = setTimeout(() => { status.textContent = `${result.textContent} ${kept.textContent}`; }, 700);
+    speak(() => `${result.textContent} ${kept.textContent}`);
   };
   model.on("change:choice", change);
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (el.clientWidth !== width) show();
-    width = el.clientWidth;
-  });
-  resized.observe(el);
+  const unwatch = onWidth(el, show);
   return () => {
     model.off("change:choice", change);
-    resized.disconnect();
-    clearTimeout(announcement);
+    unwatch();
+    hush();
   };
 }
 

@@ -1,9 +1,9 @@
 """How a gradient grows or fades on its way back through a recurrent network."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 ACTIVATIONS = ("identity", "tanh", "ReLU")
 RADIUS, STRENGTH = (0.5, 1.5), (0.0, 2.0)  # what the sliders of the figure reach
@@ -24,8 +24,7 @@ class JacobianProduct(anywidget.AnyWidget):
     Raises ValueError where shapes do not fit or a matrix has the spectral radius 0.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     names = traitlets.List(help="of the kinds of matrix").tag(sync=True)
     sizes = traitlets.Dict(help="draws, units, steps and the steps before").tag(sync=True)
     values = traitlets.CBytes(help="float32: all matrices at spectral radius 1, then the noise").tag(sync=True)

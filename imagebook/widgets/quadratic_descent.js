@@ -1,5 +1,6 @@
 // Gradient descent with momentum on a quadratic bowl: see quadratic_descent.py for the formulas.
 // In this order: words, the mathematics, drawing, the figure itself.
+import { chooser, clamp, colour, compose, html, listOf, onArrows, onWidth, OWN_KEYS, sliderOf, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -88,45 +89,16 @@ export function best({ method, condition }) {
 const VIRIDIS = [[68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140], [40, 174, 128],
   [94, 201, 98], [173, 220, 48], [253, 231, 37]];
 
-function colour(part) {
-  const place = Math.max(0, Math.min(1, part)) * 8, low = Math.min(Math.floor(place), 7);
-  return VIRIDIS[low].map((value, channel) => value + (place - low) * (VIRIDIS[low + 1][channel] - value));
-}
-
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
-const clamp = (value, [least, most]) => Math.max(least, Math.min(most, value));
 const round = (value) => Math.round(100 * value) / 100;
 
 // ---- the figure -------------------------------------------------------------------------------------------------
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-
 function render({ model, el }) {
   const options = model.get("options"), limits = model.get("limits"), steps = model.get("steps");
-  const choose = (settings) => { model.set("choice", { ...model.get("choice"), ...settings }); model.save_changes(); };
-  const [, mostRate] = limits.learning_rate;
+  const choose = chooser(model), [, mostRate] = limits.learning_rate;
 
-  const list = (name, word) => {
-    const select = html("select", OWN_KEYS, ...options[name].map((value, index) => html("option", { value: index }, word(value))));
-    select.addEventListener("change", () => choose({ [name]: options[name][select.value] }));
-    return { show: (choice) => { select.value = options[name].indexOf(choice[name]); }, element: html("label", {}, html("span", {}, WORDS[name]), select) };
-  };
-  const slider = (name) => {
-    const value = html("b", { "aria-hidden": "true" });
-    const input = html("input", { type: "range", min: limits[name][0], max: limits[name][1], step: 0.01, ...OWN_KEYS });
-    input.addEventListener("input", () => choose({ [name]: Number(input.value) }));
-    const show = (choice) => { input.value = choice[name]; value.textContent = choice[name].toFixed(2); };
-    return { show, element: html("label", {}, html("span", {}, WORDS[name], " ", value), input) };
-  };
+  const list = (name, word) => listOf(choose, name, WORDS[name], options[name], word);
+  const slider = (name) => sliderOf(choose, name, WORDS[name], limits[name], 0.01, (value) => value.toFixed(2));
   /** Let a plane be dragged, and moved by arrow keys: `settings` turns a place from 0 to 1, 0 to 1 into settings. */
   const movable = (element, settings, moved) => {
     let held = false;
@@ -142,13 +114,7 @@ function render({ model, el }) {
     });
     element.addEventListener("pointermove", (event) => { if (held && event.isPrimary) follow(event); });
     for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, () => { held = false; });
-    element.addEventListener("keydown", (event) => {
-      const [right, up] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [];
-      if (right === undefined) return;
-      event.preventDefault();
-      event.stopPropagation();
-      choose(moved(model.get("choice"), right, up));
-    });
+    onArrows(element, (right, up) => choose(moved(model.get("choice"), right, up)));
   };
 
   const controls = [list("method", (method) => WORDS.methods[method]), list("condition", String), slider("learning_rate"), slider("momentum")];
@@ -170,17 +136,14 @@ function render({ model, el }) {
   const legend = html("p", { class: "legend" }, ...["flat", "steep", "closed"].map((kind, i) => html("span", {},
     svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, svg("polyline", { class: kind, points: "0,6 26,6" })), WORDS.legend[i])));
   const axis = (name, ...ends) => html("p", { class: name, "aria-hidden": "true" }, ...ends.map((end) => html("span", {}, end)));
-  el.classList.add("quadratic-descent");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "quadratic-descent", WORDS.figure,
     html("div", { class: "lists" }, ...controls.map(({ element }) => element)),
     html("div", { class: "columns" },
       html("figure", {}, bowl, html("figcaption", {}, WORDS.bowl)),
       html("figure", {}, axis("ends", "μ = 1"), plane, axis("ends", "0", "η = 2", "4"), html("figcaption", {}, WORDS.map), bestButton)),
     chart, legend, said, status);
 
-  let announcement, drawn;
+  let drawn;
 
   /** Draw the map anew where the bowl or the method is another. */
   function drawMap(choice) {
@@ -193,7 +156,7 @@ function render({ model, el }) {
       const slowest = Math.max(factor(place, 1), factor(place, 1 / choice.condition));
       // By steps a digit: equal steps of colour from one step (dark) to a thousand (bright).
       const part = Math.log10(Math.max(1, -1 / Math.log10(slowest))) / 3;
-      picture.data.set(slowest < 1 ? [...colour(part), 255] : [0, 0, 0, 0], 4 * (row * MAP.width + column));
+      picture.data.set(slowest < 1 ? [...colour(VIRIDIS, part), 255] : [0, 0, 0, 0], 4 * (row * MAP.width + column));
     }
     pen.putImageData(picture, 0, 0);
     // Where the discriminant is zero, the two roots meet: between creeping and ringing.
@@ -257,24 +220,18 @@ function render({ model, el }) {
     chart.setAttribute("aria-label", WORDS.chart(...ends));
   }
 
+  const { speak, hush } = speaker(el, status);
   const change = () => {
     show();
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement)) return;
-    announcement = setTimeout(() => { status.textContent = Array.from(said.children, (child) => child.textContent).join(" "); }, 700);
+    speak(() => Array.from(said.children, (child) => child.textContent).join(" "));
   };
   model.on("change:choice", change);
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (el.clientWidth !== width) show();
-    width = el.clientWidth;
-  });
-  resized.observe(el);
+  const unwatch = onWidth(el, show);
   show();
   return () => {
     model.off("change:choice", change);
-    resized.disconnect();
-    clearTimeout(announcement);
+    unwatch();
+    hush();
   };
 }
 

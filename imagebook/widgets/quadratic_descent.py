@@ -1,9 +1,9 @@
 """Gradient descent with momentum on a quadratic bowl, where everything is known in closed form."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 METHODS = ("heavy ball", "Nesterov")
 CONDITIONS = (1, 2, 5, 10, 20, 50, 100)
@@ -24,8 +24,7 @@ class QuadraticDescent(anywidget.AnyWidget):
     drawn. Raises traitlets.TraitError where the figure cannot show a choice.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     options = traitlets.Dict({"method": list(METHODS), "condition": list(CONDITIONS)}).tag(sync=True)
     limits = traitlets.Dict({name: list(ends) for name, ends in LIMITS.items()}).tag(sync=True)
     steps = traitlets.Int(STEPS).tag(sync=True)

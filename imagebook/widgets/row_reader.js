@@ -1,4 +1,5 @@
 // Uncover a digit row by row: see row_reader.py for the data.
+import { chooser, clamp, compose, html, listOf, onWidth, OWN_KEYS, player, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -21,15 +22,6 @@ const WORDS = {
   percent: (part) => `${Math.round(100 * part)} %`,
 };
 
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
 /** Return the places of the two greatest values, the greatest first. */
 const leaders = (values) => values.map((value, index) => [value, index]).sort((a, b) => b[0] - a[0]).map(([, index]) => index);
 
@@ -39,14 +31,11 @@ export function settles(beliefs) {
   return answers.findLastIndex((answer) => answer !== last) + 2;
 }
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-
 function render({ model, el }) {
   const [count, rows, columns, classes] = model.get("shape"), names = model.get("names"), labels = model.get("labels");
   const bytes = (name) => { const view = model.get(name); return new Uint8Array(view.buffer, view.byteOffset, view.byteLength); };
   const pixels = bytes("pixels"), probabilities = bytes("probabilities");
-  const choose = (settings) => { model.set("choice", { ...model.get("choice"), ...settings }); model.save_changes(); };
+  const choose = chooser(model);
 
   /** Paint the first rows of a digit; the others stay as the page is. */
   function paint(canvas, image, uncovered) {
@@ -65,20 +54,17 @@ function render({ model, el }) {
     button.addEventListener("click", () => choose({ image }));
     return button;
   });
-  const network = html("select", OWN_KEYS, ...names.map((name, index) => html("option", { value: index }, name)));
+  const network = listOf(choose, "network", WORDS.network, names);
   const slider = html("input", { type: "range", min: 1, max: rows, step: 1, ...OWN_KEYS });
   const value = html("b", { "aria-hidden": "true" }), play = html("button", { type: "button", class: "play", ...OWN_KEYS }, WORDS.play);
   const canvas = html("canvas", { width: columns, height: rows, role: "img" });
   const bars = Array.from({ length: classes }, () => ({ bar: html("i"), part: html("span") }));
   const map = svg("svg", { class: "map", role: "img" });
   const belief = html("p"), settled = html("p"), status = html("p", { class: "status", role: "status" });
-  el.classList.add("row-reader");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "row-reader", WORDS.figure,
     html("div", { class: "digits", role: "group", "aria-label": WORDS.digits }, ...digits),
     html("div", { class: "lists" },
-      html("label", {}, html("span", {}, WORDS.network), network),
+      network.element,
       html("div", { class: "steps" }, play, html("label", {}, html("span", {}, WORDS.rows, " ", value), slider))),
     html("div", { class: "columns" },
       html("div", { class: "picture" }, canvas),
@@ -86,8 +72,6 @@ function render({ model, el }) {
         html("ol", {}, ...bars.map(({ bar, part }, label) => html("li", {}, html("b", {}, String(label)), html("em", {}, bar), part))))),
     html("p", { class: "heading" }, WORDS.map, html("span", {}, WORDS.mapHelp)), map,
     html("div", { class: "words" }, belief, settled), status);
-
-  let announcement, timer;
 
   function drawMap(beliefs, row, label) {
     const width = map.clientWidth || 400, left = 22, top = 4, high = 15, wide = (width - left - 4) / rows, bottom = top + high * classes;
@@ -109,7 +93,7 @@ function render({ model, el }) {
       Array.from({ length: classes }, (_, k) => probabilities[start + t * classes + k] / 255));
     const now = beliefs[row - 1], [first, second] = leaders(now), last = leaders(beliefs.at(-1))[0];
     digits.forEach((button, index) => button.setAttribute("aria-pressed", index === image));
-    network.value = names.indexOf(choice.network);
+    network.show(choice);
     slider.value = row;
     value.textContent = row;
     paint(canvas, image, row);
@@ -126,42 +110,30 @@ function render({ model, el }) {
     settled.textContent = row < settledAt ? WORDS.open : WORDS.settled(last, settledAt, last === label);
   }
 
-  const speak = () => {
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement) || timer) return;
-    announcement = setTimeout(() => { status.textContent = `${belief.textContent} ${settled.textContent}`; }, 700);
-  };
-  const change = () => { show(); speak(); };
-  const halt = () => { clearInterval(timer); timer = 0; play.textContent = WORDS.play; };
-  play.addEventListener("click", () => {
-    if (timer) return halt();
-    if (model.get("choice").row === rows) choose({ row: 1 });
-    timer = setInterval(() => {
+  const { speak, hush } = speaker(el, status), tell = () => speak(() => `${belief.textContent} ${settled.textContent}`);
+  const { halt, playing } = player(play, WORDS, 250, {
+    begin: () => { if (model.get("choice").row === rows) choose({ row: 1 }); },
+    onward: () => {
       const { row } = model.get("choice");
       if (row < rows) choose({ row: row + 1 });
-      else { halt(); speak(); }
-    }, 250);
-    play.textContent = WORDS.stop;
+      return row < rows;
+    },
+    done: tell,
   });
-  network.addEventListener("change", () => choose({ network: names[network.value] }));
+  const change = () => { show(); if (playing()) hush(); else tell(); };
   slider.addEventListener("input", () => { halt(); choose({ row: Number(slider.value) }); });
   map.addEventListener("click", (event) => {
     const box = map.getBoundingClientRect(), place = (event.clientX - box.left - 22) / ((box.width - 26) / rows);
     halt();
-    choose({ row: Math.max(1, Math.min(rows, Math.floor(place) + 1)) });
+    choose({ row: clamp(Math.floor(place) + 1, [1, rows]) });
   });
   model.on("change:choice", change);
-  let width = 0;
-  const resized = new ResizeObserver(() => {
-    if (el.clientWidth !== width) show();
-    width = el.clientWidth;
-  });
-  resized.observe(el);
+  const unwatch = onWidth(el, show);
   return () => {
     model.off("change:choice", change);
-    resized.disconnect();
-    clearTimeout(announcement);
-    clearInterval(timer);
+    unwatch();
+    hush();
+    halt();
   };
 }
 

@@ -1,9 +1,9 @@
 """What a network that reads digits row by row believes after each row."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 
 class RowReader(anywidget.AnyWidget):
@@ -21,8 +21,7 @@ class RowReader(anywidget.AnyWidget):
     Raises ValueError where the record is incomplete or does not fit together.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     names = traitlets.List(help="of the networks").tag(sync=True)
     shape = traitlets.List(help="images, rows, columns, classes").tag(sync=True)
     labels = traitlets.List().tag(sync=True)

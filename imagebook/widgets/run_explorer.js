@@ -1,4 +1,5 @@
 // Explore recorded training runs over a grid of settings: see run_explorer.py for the data.
+import { compose, html, onPoint, onWidth, OWN_KEYS, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees: a translation replaces this table.
 const WORDS = {
@@ -176,14 +177,6 @@ function viridis(part) {
 
 // ---- drawing --------------------------------------------------------------------------------------------------
 
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
 const label = (text, x, y, anchor = "middle") => svg("text", { x, y, "text-anchor": anchor }, text);
 const widthOf = (chart) => chart.clientWidth || 320;
 const LETTER = 6.6; // about the width of a letter, in pixels
@@ -352,9 +345,6 @@ function comparisonText(grid, choice, pinned) {
   );
 }
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-
 function table(caption, heads, rows) {
   const row = ([first, ...rest]) =>
     html("tr", {}, html("th", { scope: "row" }, first), ...rest.map((text) => html("td", {}, text)));
@@ -445,17 +435,14 @@ async function render({ model, el }) {
   const field = html("p", { class: "legend field" }, `${grid.final} ${lowest}`, ramp, highest);
   const legend = html("p", { class: "legend" }), epochTables = html("div"), wholeTable = html("div");
   const details = html("details", {}, html("summary", OWN_KEYS, WORDS.numbers), epochTables, wholeTable);
-  el.classList.add("run-explorer");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "run-explorer", WORDS.figure,
     html("div", { class: "columns" },
       html("div", {}, ...controls.map(({ element }) => element), html("p", {}, pin, unpin),
         html("div", { class: "results" }, result, pinnedResult, comparison)),
       html("div", {}, map, ...(twoFactors ? [field] : []))),
     legend, html("div", { class: "columns" }, loss, accuracy), details, status);
 
-  let chosenAt, announcement;
+  let chosenAt;
   const describe = (paragraph, settings) =>
     paragraph.replaceChildren(html("b", {}, `${settingsText(grid, settings)}: `), resultText(grid, settings));
   const show = () => {
@@ -479,31 +466,22 @@ async function render({ model, el }) {
     epochTables.replaceChildren(...shown.toReversed().map(({ kind, settings }) => epochTable(grid, kind, settings)));
     if (!wholeTable.firstChild) wholeTable.append(gridTable(grid));
   };
-  const change = () => {
-    show();
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement)) return;
-    announcement = setTimeout(() => { status.textContent = `${result.textContent} ${comparison.textContent}`; }, 700);
-  };
-  const point = (event) => {
-    const { left, top } = map.getBoundingClientRect();
-    choose(chosenAt(event.clientX - left, event.clientY - top));
-  };
+  const { speak, hush } = speaker(el, status);
+  const change = () => { show(); speak(() => `${result.textContent} ${comparison.textContent}`); };
   pin.addEventListener("click", () => set("pinned", { ...model.get("choice") }));
   unpin.addEventListener("click", () => { pin.focus(); set("pinned", null); });
-  map.addEventListener("click", point);
-  map.addEventListener("pointermove", (event) => {
-    if (event.buttons === 1 && event.pointerType === "mouse") point(event); // a finger scrolls the page
+  onPoint(map, (event) => {
+    const { left, top } = map.getBoundingClientRect();
+    choose(chosenAt(event.clientX - left, event.clientY - top));
   });
   details.addEventListener("toggle", show);
   const changes = ["change:choice", "change:pinned"];
   for (const name of changes) model.on(name, change);
-  const resized = new ResizeObserver(show);
-  resized.observe(el);
+  const unwatch = onWidth(el, show);
   return () => {
     for (const name of changes) model.off(name, change);
-    resized.disconnect();
-    clearTimeout(announcement);
+    unwatch();
+    hush();
   };
 }
 

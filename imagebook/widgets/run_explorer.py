@@ -3,10 +3,11 @@ import gzip
 import json
 import math
 from numbers import Real
-from pathlib import Path
 
 import anywidget
 import traitlets
+
+from .shared import assemble
 
 CURVES = ["loss", "accuracy", "val_loss", "val_accuracy"]  # the names that Keras gives them in History.history
 OPTIONAL = ["test_accuracy", "parameters"]
@@ -32,8 +33,7 @@ class RunExplorer(anywidget.AnyWidget):
     Raises ValueError where a run is incomplete, contradicts another or lies outside the units above.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     data = traitlets.Bytes().tag(sync=True)
     choice = traitlets.Dict().tag(sync=True)
     pinned = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)

@@ -1,5 +1,6 @@
 // Slide a kernel over an image: see sliding_kernel.py for the data.
 // In this order: words, the convolution, drawing, the figure itself.
+import { chooser, clamp, colour, compose, decimal, html, onArrows, onPoint, OWN_KEYS, SIGNED, sliderOf, speaker, svg } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -75,14 +76,6 @@ export function convolve(image, kernel, choice) {
 // ---- drawing --------------------------------------------------------------------------------------------------
 
 const GREY = [[0, 0, 0], [255, 255, 255]];
-const SIGNED = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]]; // blue below zero, red above
-
-/** Return the colour at a part, from 0 to 1, of a list of colours. */
-function colour(map, part) {
-  const place = Math.max(0, Math.min(1, part)) * (map.length - 1), low = Math.min(Math.floor(place), map.length - 2);
-  return map[low].map((value, channel) => value + (place - low) * (map[low + 1][channel] - value));
-}
-
 function paint(canvas, height, width, shade) {
   canvas.width = Math.max(width, 1);
   canvas.height = Math.max(height, 1);
@@ -91,20 +84,8 @@ function paint(canvas, height, width, shade) {
   pen.putImageData(picture, 0, 0);
 }
 
-const make = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-};
-const html = make((tag) => document.createElement(tag));
-const svg = make((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
 // ---- the figure -----------------------------------------------------------------------------------------------
 
-// JupyterLab's notebook takes keys (arrows move between cells) from any element that does not say this.
-const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
-const short = (value, digits = 2) => (Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−"));
 const whole = (value) => value.toLocaleString(WORDS.locale);
 const plain = (value) => String(Math.round(value * 1000) / 1000);
 
@@ -117,7 +98,7 @@ function render({ model, el }) {
     return { name, height, width, pixels };
   });
   const set = (name, value) => { model.set(name, value); model.save_changes(); };
-  const choose = (settings) => set("choice", { ...model.get("choice"), ...settings });
+  const choose = chooser(model);
 
   const list = (words, options) => {
     const select = html("select", OWN_KEYS, ...options.map(([value, text]) => html("option", { value }, text)));
@@ -126,13 +107,7 @@ function render({ model, el }) {
   const image = list(WORDS.image, images.map(({ name }, index) => [index, WORDS.images[name] ?? name]));
   const kernel = list(WORDS.kernel, [...named.map(({ name }, index) => [index, WORDS.kernels[name] ?? name]), ["own", WORDS.own]]);
   const size = list(WORDS.size, [1, 2, 3, 4, 5].map((side) => [side, WORDS.square(side)]));
-  const sliders = ["stride", "padding", "dilation"].map((name) => {
-    const [min, max] = limits[name], value = html("b", { "aria-hidden": "true" });
-    const input = html("input", { type: "range", min, max, step: 1, ...OWN_KEYS });
-    input.addEventListener("input", () => choose({ [name]: Number(input.value) }));
-    const show = (choice) => { input.value = choice[name]; value.textContent = choice[name]; };
-    return { show, element: html("label", {}, html("span", {}, WORDS[name], " ", value), input) };
-  });
+  const sliders = ["stride", "padding", "dilation"].map((name) => sliderOf(choose, name, WORDS[name], limits[name], 1));
   const play = html("button", { type: "button", ...OWN_KEYS }, WORDS.play);
   const panel = (attributes) => {
     const canvas = html("canvas", { "aria-hidden": "true" }), over = svg("svg", { "aria-hidden": "true" });
@@ -143,16 +118,13 @@ function render({ model, el }) {
   const output = panel({ role: "application", tabindex: 0, "aria-label": WORDS.over, ...OWN_KEYS });
   const products = html("div", { class: "products" }), total = html("p", { class: "total" });
   const facts = html("div", { class: "facts" }), status = html("p", { class: "status", role: "status" });
-  el.classList.add("sliding-kernel");
-  el.setAttribute("role", "group");
-  el.setAttribute("aria-label", WORDS.figure);
-  el.replaceChildren(
+  compose(el, "sliding-kernel", WORDS.figure,
     html("div", { class: "lists named" }, image.element, kernel.element, size.element),
     html("div", { class: "lists" }, ...sliders.map(({ element }) => element)),
     html("div", { class: "panels" }, input.element, output.element),
     html("div", { class: "work" }, html("div", {}, play, total, products), facts), status);
 
-  let shown, result, timer, announcement, cells = [];
+  let shown, result, timer, cells = [];
   const current = () => images.find(({ name }) => name === model.get("choice").image);
   /** The place of the window, held inside the output. */
   const place = () => model.get("place").map((value, axis) => Math.max(0, Math.min(value, (axis ? result.columns : result.rows) - 1)));
@@ -199,11 +171,11 @@ function render({ model, el }) {
     seen.forEach((line, u) => line.forEach(({ weight, pixel }, v) => {
       const { times, product, element } = cells[u][v], value = weight * (pixel ?? 0);
       sum += value;
-      times.textContent = `× ${short(pixel ?? 0)}`;
-      product.textContent = short(value);
+      times.textContent = `× ${decimal(pixel ?? 0)}`;
+      product.textContent = decimal(value);
       element.className = pixel === null ? "outside" : value > 0.005 ? "plus" : value < -0.005 ? "minus" : "";
     }));
-    total.replaceChildren(html("i", {}, "Y"), html("sub", {}, `${i},${j}`), " = ", html("b", {}, short(sum)),
+    total.replaceChildren(html("i", {}, "Y"), html("sub", {}, `${i},${j}`), " = ", html("b", {}, decimal(sum)),
       html("span", {}, WORDS.sum(i, j)));
     if (timer) dim(i * result.columns + j);
   }
@@ -215,7 +187,7 @@ function render({ model, el }) {
     const most = Math.max(-low, high, 1e-9), signed = low < -1e-9;
     const shade = (value) => (signed ? colour(SIGNED, 0.5 + value / (2 * most)) : colour(GREY, value / most));
     paint(output.canvas, rows, columns, (at) => [...shade(values[at]), at > reached ? 50 : 255]);
-    output.caption.replaceChildren(WORDS.output(rows, columns), html("span", {}, rows ? WORDS.range(short(low), short(high), signed) : ""));
+    output.caption.replaceChildren(WORDS.output(rows, columns), html("span", {}, rows ? WORDS.range(decimal(low), decimal(high), signed) : ""));
   }
 
   function showFacts(rows, choice, shape) {
@@ -274,23 +246,21 @@ function render({ model, el }) {
     showPlace();
   }
 
-  const speak = () => {
-    clearTimeout(announcement); // speak when the reader rests, and only for the view in use
-    if (!el.contains(document.activeElement) || timer) return;
-    announcement = setTimeout(() => {
-      status.textContent = result.rows ? `${output.caption.firstChild.textContent}. ${WORDS.said(...place(), total.querySelector("b").textContent)}`
-        : facts.lastChild.textContent;
-    }, 700);
+  const { speak, hush } = speaker(el, status);
+  const tell = () => {
+    if (timer) return hush();
+    speak(() => (result.rows ? `${output.caption.firstChild.textContent}. ${WORDS.said(...place(), total.querySelector("b").textContent)}`
+      : facts.lastChild.textContent));
   };
-  const changed = () => { show(); speak(); };
-  const moved = () => { showPlace(); speak(); };
+  const changed = () => { show(); tell(); };
+  const moved = () => { showPlace(); tell(); };
   const halt = () => { if (timer) { clearInterval(timer); timer = 0; play.textContent = WORDS.play; dim(); } };
   play.addEventListener("click", () => {
     if (timer || !result.rows) return halt();
     const last = () => place()[0] * result.columns + place()[1] >= result.rows * result.columns - 1;
     if (last()) set("place", [0, 0]);
     timer = setInterval(() => {
-      if (!result.rows || last()) { halt(); return speak(); }
+      if (!result.rows || last()) { halt(); return tell(); }
       const next = place()[0] * result.columns + place()[1] + 1;
       set("place", [Math.floor(next / result.columns), next % result.columns]);
     }, 60);
@@ -321,20 +291,13 @@ function render({ model, el }) {
     set("place", [inside(row, result.rows), inside(column, result.columns)]);
   };
   for (const one of [input, output]) {
-    one.frame.addEventListener("click", (event) => point(event, one));
-    one.frame.addEventListener("pointermove", (event) => {
-      if (event.pointerType === "mouse" && event.buttons === 1) point(event, one); // a finger scrolls the page
-    });
+    onPoint(one.frame, (event) => point(event, one));
   }
-  const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-  output.frame.addEventListener("keydown", (event) => {
-    const move = MOVES[event.key];
-    if (!move || !result.rows || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
+  onArrows(output.frame, (right, up) => {
+    if (!result.rows) return;
     halt();
-    const ends = [result.rows, result.columns];
-    set("place", place().map((value, axis) => Math.max(0, Math.min(ends[axis] - 1, value + move[axis]))));
+    const [row, column] = place();
+    set("place", [clamp(row - up, [0, result.rows - 1]), clamp(column + right, [0, result.columns - 1])]);
   });
 
   model.on("change:choice", changed);
@@ -345,7 +308,7 @@ function render({ model, el }) {
     model.off("change:choice", changed);
     model.off("change:kernel", changed);
     model.off("change:place", moved);
-    clearTimeout(announcement);
+    hush();
     clearInterval(timer);
   };
 }

@@ -1,9 +1,9 @@
 """A kernel that slides over an image: every product, the sum, and the size of what comes out."""
-from pathlib import Path
-
 import anywidget
 import numpy as np
 import traitlets
+
+from .shared import assemble
 
 LIMITS = {"stride": (1, 4), "padding": (0, 4), "dilation": (1, 4)}  # what the sliders of the figure reach
 LARGEST_KERNEL, LARGEST_IMAGE = 5, 64
@@ -23,8 +23,7 @@ class SlidingKernel(anywidget.AnyWidget):
     Raises ValueError where an image or a kernel has the wrong shape, and TraitError for a choice out of range.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = assemble(__file__)
     images = traitlets.List(help="name, height and width of each image").tag(sync=True)
     pixels = traitlets.CBytes(help="uint8, image after image").tag(sync=True)
     kernels = traitlets.List(help="name and rows of each kernel").tag(sync=True)
