@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 from imagebook import load_mnist
+from imagebook.records import write_arrays
 from imagebook.studies import ENVIRONMENT, Trainer, small_network
 from imagebook.widgets.augmenter import SIDE
 
@@ -55,13 +56,7 @@ def main(epochs=EPOCHS, path=PATH):
         print(f"{name:9} validation {validation:.2%}, test {test:.2%}", flush=True)
         arrays |= {f"{name}_{n}": weights for n, weights in enumerate(network.get_weights())}
         arrays[f"{name}_accuracy"] = np.array([validation, test])
-    beside = path.with_suffix(".partial")
-    try:
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(beside, path)  # a file by this name is always whole
-    finally:
-        beside.unlink(missing_ok=True)
+    write_arrays(path, **arrays)
     print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

@@ -17,7 +17,6 @@ parts take about 25 minutes of one core.
 """
 import argparse
 import functools
-import os
 import platform
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ from keras import layers, ops
 from scipy.spatial.distance import cdist
 
 from imagebook import load_mnist
-from imagebook.records import read_runs, short, write_runs
+from imagebook.records import Record, short, write_arrays
 from imagebook.widgets.digit_pad import read_network
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -576,29 +575,11 @@ def write_folded(arrays, name, asked, seed):
 
 
 def store(path, **arrays):
-    """Add arrays to a file, or replace them, at once: a file by this name is always whole."""
+    """Add arrays to a file, or replace them, at once."""
     if path.exists():
         with np.load(path) as file:
             arrays = {**dict(file), **arrays}
-    beside = path.with_suffix(".partial")
-    with open(beside, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(beside, path)
-
-
-class Record:
-    """The runs that were recorded. Raises SystemExit where they came from other settings or package versions."""
-
-    def __init__(self):
-        self.runs = read_runs(RECORD, HEADER)
-
-    def holds(self, key):
-        return any(key.items() <= {k: v for k, v in run.items() if k in key}.items() for run in self.runs)
-
-    def add(self, run):
-        """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-        self.runs.append(run)
-        write_runs(RECORD, HEADER, self.runs)
+    write_arrays(path, **arrays)
 
 
 PARTS = {"models": models, "real": real_digits, "strides": strides, "few": few}
@@ -610,7 +591,7 @@ def main():
     parser.add_argument("--seconds", action="store_true", help="print the time of each part")
     options = parser.parse_args()
     tf.config.experimental.enable_op_determinism()
-    record = Record()
+    record = Record(RECORD, HEADER)
     for part in options.parts or PARTS:
         started = time.process_time()
         PARTS[part](record)

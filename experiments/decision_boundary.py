@@ -5,7 +5,6 @@
 Four data sets, seven sizes of the hidden layers, three activation functions, three starts each: plain gradient
 descent on all training points at once. The figure `imagebook.widgets.DecisionBoundary` shows them.
 """
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.datasets import make_circles
 from sklearn.decomposition import PCA
 
 from imagebook import load_mnist
+from imagebook.records import write_arrays
 
 RECORD = Path(__file__).with_suffix(".npz")
 TRAINING, NEW = 160, 400  # points of each data set: those that are learnt from, and fresh ones to be judged by
@@ -120,13 +120,11 @@ def main():
                     given = points[number].astype(float), labels[number]
                     weights.append(train(*given, hidden, activation, seed).astype(np.float16).ravel())
             print(data, hidden, flush=True)
-    beside = RECORD.with_suffix(".partial.npz")
-    np.savez_compressed(
-        beside, data=list(DATA), hidden=["+".join(map(str, sizes)) for sizes in HIDDEN], activation=list(ACTIVATIONS),
+    write_arrays(
+        RECORD, data=list(DATA), hidden=["+".join(map(str, sizes)) for sizes in HIDDEN], activation=list(ACTIVATIONS),
         seed=SEEDS, step=STEPS, weights=np.concatenate(weights),
         points=points, labels=labels, new_points=new_points, new_labels=new_labels,
     )
-    os.replace(beside, RECORD)
 
 
 if __name__ == "__main__":

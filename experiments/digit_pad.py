@@ -10,7 +10,6 @@ set is used once, at the end. A run with the same seed on the same processor giv
 Also writes tests/digit_pad_reference.npz: the float network's probabilities for the first 1,000 test digits, with
 which the tests compare the network of 8-bit weights.
 """
-import os
 from pathlib import Path
 
 import keras
@@ -18,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from imagebook import load_mnist
+from imagebook.records import write_arrays
 from imagebook.widgets.digit_pad import DIGIT_PAD, LAYERS
 
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ SAMPLES = [3, 2, 1, 18, 4, 15, 11, 0, 61, 7, 247, 2130]
 def article_program():
     """Run the article's program up to where it compiles; return its names: the model and the prepared data."""
     keras.datasets.mnist.load_data = load_mnist  # the same arrays, without a network
-    source = (HERE / "article_program.py").read_text()
+    source = (HERE / "article_program.py").read_text(encoding="utf-8")
     names = {}
     exec(source.split("model.compile(")[0], names)
     return names
@@ -41,18 +41,6 @@ def quantise(kernel):
     scales = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0) / 127
     scales[scales == 0] = 1
     return np.round(kernel / scales).astype(np.int8), scales
-
-
-def store(path, **arrays):
-    """Write the arrays beside `path` and rename: a file by this name is always whole."""
-    beside = path.with_suffix(".partial")
-    try:
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 
 def main(epochs=EPOCHS):
@@ -81,7 +69,7 @@ def main(epochs=EPOCHS):
     for name, answers in (("float", exact), ("int8", rounded)):
         print(f"test accuracy, {name} weights: {np.mean(answers.argmax(axis=1) == labels):.4f}")
     print(f"largest difference of a probability: {np.abs(exact - rounded).max():.4f}")
-    store(
+    write_arrays(
         DIGIT_PAD,
         scales=np.concatenate(scales).astype("<f4"),
         biases=np.concatenate(biases).astype("<f4"),
@@ -90,7 +78,7 @@ def main(epochs=EPOCHS):
         sample_labels=labels[SAMPLES],
         sample_indices=np.array(SAMPLES, "<u2"),
     )
-    store(REFERENCE, probabilities=exact[:1000])
+    write_arrays(REFERENCE, probabilities=exact[:1000])
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 import edge
-from edge_teacher import article_network, page_weights, write
-from imagebook.studies import load_split, multiply_accumulates, provenance, short
+from edge_teacher import page_weights
+from imagebook.records import replacing, write_arrays
+from imagebook.studies import article_network, load_split, multiply_accumulates, provenance, short
 
 HERE = Path(__file__).parent
 FORMATS = ["float32", "float16", "dynamic", "int8", "int16x8"]
@@ -422,9 +423,10 @@ def main():
     found["article"] = article_cut(images, labels)
     seconds = round(time.process_time() - started, 1)
     about = {"about": "the networks outside Keras", **provenance(), "cpu_seconds": seconds, **found}
-    write(HERE / "edge_deploy.json", lambda file: file.write((json.dumps(about, indent=1) + "\n").encode()))
+    with replacing(HERE / "edge_deploy.json") as beside:
+        beside.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     kept = {f"small_{number}": weight for number, weight in enumerate(models["small 0"].get_weights())}
-    write(HERE / "edge_deploy.npz", lambda file: np.savez_compressed(file, **kept))
+    write_arrays(HERE / "edge_deploy.npz", **kept)
     print(f"{seconds} CPU seconds")
 
 

@@ -17,24 +17,15 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
 
 import keras
 import numpy as np
-from keras import layers
 
 from imagebook import load_mnist
-from imagebook.studies import load_split, provenance, short
+from imagebook.records import replacing, write_arrays
+from imagebook.studies import article_network, load_split, provenance, short
 from imagebook.widgets.digit_pad import DIGIT_PAD
 
 HERE = Path(__file__).parent
 PASSES = {384: 60, 1536: 24, 6144: 10}
 MOST = 24576  # images for which the first teacher speaks
-
-
-def article_network():
-    """Return the article's network, to logits, from bytes."""
-    return keras.Sequential([
-        keras.Input((28, 28, 1)), layers.Rescaling(1 / 255), layers.Conv2D(32, 3, activation="relu"),
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(), layers.Dropout(0.25), layers.Flatten(),
-        layers.Dense(128, activation="relu"), layers.Dropout(0.5), layers.Dense(10),
-    ])
 
 
 def page_weights():
@@ -52,14 +43,6 @@ def pictures():
     (more, more_labels), _ = load_mnist()
     order = np.random.default_rng(0).permutation(60_000)[10240:10240 + MOST - 6144]
     return np.concatenate([images, more[order, ..., None]]), np.concatenate([labels, more_labels[order]])
-
-
-def write(path, save):
-    """Write a file beside its place and rename it: one by this name is always whole."""
-    beside = path.with_suffix(".partial")
-    with open(beside, "wb") as file:
-        save(file)
-    os.replace(beside, path)
 
 
 def main():
@@ -84,9 +67,10 @@ def main():
             "cpu_seconds": round(time.process_time() - started, 1),
         })
         print(entries[-1], flush=True)
-    write(HERE / "edge_teacher.npz", lambda file: np.savez_compressed(file, **said))
+    write_arrays(HERE / "edge_teacher.npz", **said)
     about = {"about": "the article's network as a teacher", **provenance(), "runs": entries}
-    write(HERE / "edge_teacher.json", lambda file: file.write((json.dumps(about, indent=1) + "\n").encode()))
+    with replacing(HERE / "edge_teacher.json") as beside:
+        beside.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ import tensorflow as tf
 from keras import layers
 
 import fast
+from digit_pad import article_program
 from imagebook import load_mnist
+from imagebook.records import replacing
 
-HERE = Path(__file__).parent
 RECORD = Path(__file__).with_suffix(".json")
 GOAL, MOST_EPOCHS = 0.99, 12
 
@@ -48,11 +49,10 @@ class Clock:
 
 def article():
     """Train the article's program epoch by epoch; after each, yield what it has cost and its test accuracy."""
-    clock, names, epoch = Clock(), {}, 0
-    keras.datasets.mnist.load_data = load_mnist
+    clock, epoch = Clock(), 0
     with clock:
         keras.utils.set_random_seed(0)
-        exec((HERE / "article_program.py").read_text(encoding="utf-8").split("model.compile(")[0], names)
+        names = article_program()
         model = names["model"]
         model.compile(loss="categorical_crossentropy", optimizer=keras.optimizers.Adadelta(1.0), metrics=["accuracy"])
     while epoch < MOST_EPOCHS:
@@ -175,9 +175,8 @@ def main():
         "layers": time_layers(),
         "runs": runs,
     }
-    beside = RECORD.with_suffix(".partial")
-    beside.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(beside, RECORD)
+    with replacing(RECORD) as beside:
+        beside.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ member and for five together; so the frozen recipe answers with it. fast_best.np
 1): validation/warped images/<seed>/views and test/<seed>/views. Those of one view are kept only until the accuracies
 that need them are in the record, for the file to be small.
 """
-import os
 import platform
 import sys
 import time
@@ -25,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from imagebook.records import read_runs, write_runs
+from imagebook.records import read_runs, write_arrays, write_runs
 from fast import MEAN, DEVIATION, VALIDATION, OneCycle, load_arrays
 
 HERE = Path(__file__).parent
@@ -177,11 +176,8 @@ def read_record():
 
 
 def write_record(runs, arrays):
-    """Replace both files at once, so that an interruption leaves the old ones; one run a line."""
-    beside = ARRAYS.with_suffix(".partial")
-    with open(beside, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(beside, ARRAYS)  # first: a run that is in the record has its arrays
+    """Replace both files."""
+    write_arrays(ARRAYS, **arrays)  # first: a run that is in the record has its arrays
     write_runs(RECORD, HEADER, runs)
 
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+
+from imagebook.records import replacing, write_arrays
 
 HERE = Path(__file__).parent
 RECORD = Path(__file__).with_suffix(".json")
@@ -196,8 +197,7 @@ def growth():
     nudged = np.array(found["distance"]["nudged"])
     last = next(step for step in range(20, STEPS) if nudged[step] > 1.5 * nudged[step - 1])
     found["leaves after"] = last
-    np.savez_compressed(RECORD.with_suffix(".npz"), base=base["weights"][last - 1],
-                        nudged=results["nudged"]["weights"][last - 1])
+    write_arrays(RECORD.with_suffix(".npz"), base=base["weights"][last - 1], nudged=results["nudged"]["weights"][last - 1])
     found["distance"] = {name: [float(f"{value:.3g}") for value in values]
                          for name, values in found["distance"].items() if name != "again"}
     found["again"] = float(max(distance(*pair) for pair in zip(results["again"]["weights"], base["weights"])))
@@ -392,11 +392,10 @@ def main(names):
         before = spent()
         result = rounded(SECTIONS[name]())
         seconds = round(spent() - before, 1)
-        record = json.loads(RECORD.read_text()) if RECORD.exists() else {"about": __doc__.splitlines()[0]}
+        record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"about": __doc__.splitlines()[0]}
         record[name] = {"made": provenance(name), "cpu_seconds": seconds, "result": result}
-        partial = RECORD.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n")
-        shutil.move(partial, RECORD)
+        with replacing(RECORD) as beside:
+            beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(name, seconds, "CPU seconds", flush=True)
 
 

@@ -15,22 +15,12 @@ started = time.process_time()
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the package, where it is not installed
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from keras import layers, ops  # noqa: E402
+from keras import ops  # noqa: E402
 
-from imagebook.studies import load_split, small_network  # noqa: E402
+from imagebook.studies import article_network, load_split, small_network  # noqa: E402
 
 BACKEND = keras.backend.backend()
 BATCH_SIZE, RATE, MOMENTUM = 64, 1 / 32, 0.9
-
-
-def article_network():
-    """Return the article's network, with logits, and with the division by 255 inside."""
-    return keras.Sequential([
-        keras.Input((28, 28, 1)), layers.Rescaling(1 / 255),
-        layers.Conv2D(32, 3, activation="relu"), layers.Conv2D(64, 3, activation="relu"),
-        layers.MaxPooling2D(), layers.Dropout(0.25), layers.Flatten(),
-        layers.Dense(128, activation="relu"), layers.Dropout(0.5), layers.Dense(10),
-    ])
 
 
 NETWORKS = {"small": small_network, "article": article_network}

@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import norm
 
+from imagebook.records import write_arrays
+
 RECORD = Path(__file__).with_name("gan_frames.npz")
 SEEDS, BATCH, WIDTH, HEAD_START, TURNS = 5, 128, 32, 200, 4
 START = -2.0  # where the generator begins, left of all the data
@@ -34,17 +36,17 @@ QUANTILES = norm.ppf((np.arange(4000) + 0.5) / 4000).astype("float32")
 SHOWN = norm.ppf((np.arange(24) + 0.5) / 24).astype("float32")
 
 
-def make_weights(*sizes, seed):
-    """Return kernels (SEEDS, d, n) and biases (SEEDS, 1, n) of a dense network, in turn."""
+def make_weights(*sizes, seed, seeds=SEEDS):
+    """Return kernels (seeds, d, n) and biases (seeds, 1, n) of a dense network, in turn."""
     rng, weights = np.random.default_rng(seed), []
     for d, n in zip(sizes, sizes[1:]):
-        kernel = rng.normal(0, d**-0.5, (SEEDS, d, n))
-        weights += [tf.Variable(kernel.astype("float32")), tf.Variable(tf.zeros((SEEDS, 1, n)))]
+        kernel = rng.normal(0, d**-0.5, (seeds, d, n))
+        weights += [tf.Variable(kernel.astype("float32")), tf.Variable(tf.zeros((seeds, 1, n)))]
     return weights
 
 
 def network(weights, x, activation):
-    """Apply the dense network to x of shape (SEEDS, B, d)."""
+    """Apply the dense network to x of shape (seeds, B, d)."""
     *hidden, (kernel, bias) = zip(weights[::2], weights[1::2])
     for W, b in hidden:
         x = activation(x @ W + b)
@@ -160,7 +162,7 @@ def main():
     arrays = {name: stack(name).astype("float16") for name in ("p_generated", "discriminator", "samples", "gradients")}
     p_data = np.array([norm.pdf(X[:, None], means, spread).mean(axis=1) for means, spread in DATA.values()])
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "numpy": np.__version__}
-    np.savez_compressed(
+    write_arrays(
         RECORD, runs=list(LOSSES), data=list(DATA), critic=["Wasserstein"], steps=STEPS, x=X.astype("float32"),
         p_data=p_data.astype("float32"),
         distance=stack("spread")[..., 0].astype("float16"), spread=stack("spread").astype("float16"),

@@ -6,8 +6,6 @@ Eight games with different first weights are played side by side (the first axis
 pace. The generator has Adam at 0.001; the discriminator has it at the same rate, or at a tenth of it. A method and pace
 that is already in the record is not played again.
 """
-import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -15,6 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+
+from gan import make_weights, network
+
+from imagebook.records import Record
 
 RECORD = Path(__file__).with_suffix(".json")
 SEEDS, BATCH, WIDTH, NOISE, ROUNDS = 8, 64, 64, 4, 5000
@@ -37,23 +39,6 @@ HEADER = {
 }
 
 
-def make_weights(*sizes, seed):
-    """Return kernels (SEEDS, d, n) and biases (SEEDS, 1, n) of a dense network, in turn."""
-    rng, weights = np.random.default_rng(seed), []
-    for d, n in zip(sizes, sizes[1:]):
-        kernel = rng.normal(0, d**-0.5, (SEEDS, d, n))
-        weights += [tf.Variable(kernel.astype("float32")), tf.Variable(tf.zeros((SEEDS, 1, n)))]
-    return weights
-
-
-def network(weights, x, activation):
-    """Apply the dense network to x of shape (SEEDS, B, d)."""
-    *hidden, (kernel, bias) = zip(weights[::2], weights[1::2])
-    for W, b in hidden:
-        x = activation(x @ W + b)
-    return x @ kernel + bias
-
-
 def mean_loss(values):
     """Return the sum over seeds of the mean over samples: a gradient of its own for each seed."""
     return tf.reduce_sum(tf.reduce_mean(values, axis=(1, 2)))
@@ -64,8 +49,8 @@ class Game:
 
     def __init__(self, method, rate, seed=0):
         self.method, self.pack = method, PACK if method == "packed" else 1
-        self.G = make_weights(NOISE, WIDTH, WIDTH, 2, seed=seed)
-        self.C = make_weights(2 * self.pack, WIDTH, WIDTH, 1, seed=seed + 1000)
+        self.G = make_weights(NOISE, WIDTH, WIDTH, 2, seed=seed, seeds=SEEDS)
+        self.C = make_weights(2 * self.pack, WIDTH, WIDTH, 1, seed=seed + 1000, seeds=SEEDS)
         rng = np.random.default_rng(seed)
         self.directions = [tf.Variable(rng.normal(size=(SEEDS, W.shape[2], 1)).astype("float32")) for W in self.C[::2]]
         self.noise = tf.random.Generator.from_seed(seed)
@@ -178,24 +163,13 @@ def run(method, pace):
 
 
 def main():
-    runs = []
-    if RECORD.exists():
-        record = json.loads(RECORD.read_text(encoding="utf-8"))
-        runs = record.pop("runs")
-        if record != HEADER:
-            raise SystemExit(f"{RECORD} was recorded with other settings or versions: move it away to record anew.")
-    done = {(each["method"], each["pace"]) for each in runs}
+    record = Record(RECORD, HEADER)
     for method in METHODS:
         for pace in PACES:
-            if (method, pace) in done:
+            if record.holds({"method": method, "pace": pace}):
                 continue
-            runs.append(run(method, pace))
-            header = json.dumps(HEADER, ensure_ascii=False, indent=1).removesuffix("\n}")
-            lines = ",\n".join(json.dumps(each, allow_nan=False, separators=(",", ":")) for each in runs)
-            beside = RECORD.with_suffix(".partial")
-            beside.write_text(f'{header},\n "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-            os.replace(beside, RECORD)
-            print(method, pace, runs[-1]["modes"][-1], runs[-1]["quality"][-1], runs[-1]["cpu_seconds"], flush=True)
+            record.add(found := run(method, pace))
+            print(method, pace, found["modes"][-1], found["quality"][-1], found["cpu_seconds"], flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from imagebook import load_mnist
-from imagebook.records import read_runs, short, write_runs
+from imagebook.records import Record, short, write_arrays
 
 RECORD = Path(__file__).with_suffix(".json")
 SEEDS = [0, 1, 2]
@@ -200,7 +200,7 @@ def rows(record):
                 beliefs[name] = middle
     if len(beliefs) == len(ASKED):
         chosen = choose(beliefs["LSTM, asked after every row"], validation[1])
-        np.savez_compressed(
+        write_arrays(
             RECORD.with_name("gated_rnn_rows.npz"), names=np.array(list(beliefs)), images=validation[0][chosen],
             labels=validation[1][chosen],
             probabilities=np.stack([np.round(255 * p[chosen]).astype(np.uint8) for p in beliefs.values()]),
@@ -314,7 +314,7 @@ def strips(record):
                         "cpu_seconds": round(seconds, 1), "parameters": model.count_params()})
             if name == "two-way GRU" and seed == 0:
                 names = [weight.path for weight in model.weights]
-                np.savez_compressed(RECORD.with_name("gated_rnn_strips.npz"), names=np.array(names), **{
+                write_arrays(RECORD.with_name("gated_rnn_strips.npz"), names=np.array(names), **{
                     f"w{index:02}": value.astype(np.float16) for index, value in enumerate(model.get_weights())})
 
 
@@ -501,24 +501,6 @@ def pixels(record):
                     "cpu_seconds": round(seconds, 1)})
 
 
-# The record -----------------------------------------------------------------------------------------------------------
-
-
-class Record:
-    """The runs that were recorded. Raises SystemExit where they came from other settings or package versions."""
-
-    def __init__(self):
-        self.runs = read_runs(RECORD, HEADER)
-
-    def holds(self, key):
-        return any(key.items() <= {k: v for k, v in run.items() if k in key}.items() for run in self.runs)
-
-    def add(self, run):
-        """Replace the record at once, so that an interruption leaves the old one; one run a line."""
-        self.runs.append(run)
-        write_runs(RECORD, HEADER, self.runs)
-
-
 PARTS = {"memory": memory, "zoo": zoo, "rows": rows, "strips": strips, "pixels": pixels}
 
 
@@ -527,7 +509,7 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--seconds", action="store_true", help="print the time of each part")
     options = parser.parse_args()
-    record = Record()
+    record = Record(RECORD, HEADER)
     for part in options.parts or PARTS:
         started = time.process_time()
         PARTS[part](record)

@@ -15,7 +15,6 @@ examine. Set TF_NUM_INTRAOP_THREADS=1 and TF_NUM_INTEROP_THREADS=1 for times tha
 import argparse
 import csv
 import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from keras import layers
 from scipy import ndimage, optimize, special
 
 from imagebook import load_mnist
-from imagebook.records import short
+from imagebook.records import replacing, short, write_arrays
 
 FOLDER = Path(__file__).parent
 BATCH_SIZE = 50
@@ -110,21 +109,6 @@ def load_data():
     return (x_train[..., None], y_train.astype(int)), (x_test[..., None], y_test.astype(int))
 
 
-def replace(path, write):
-    """Write a file beside `path` and put it in its place, so that an interruption leaves the old one."""
-    beside = path.with_suffix(".partial")
-    write(beside)
-    os.replace(beside, path)
-
-
-def save_arrays(path, **arrays):
-    """Replace a compressed archive of arrays."""
-    def write(beside):
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-    replace(path, write)
-
-
 def read_rows(path):
     """Return the rows of a table, as text, or none where there is no table yet."""
     return list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
@@ -157,7 +141,7 @@ def peeking(runs=128, epochs=30):
 
         study.train(seed, x[:1000], y[:1000], epochs, count)
         counts.append(np.array(run))
-        save_arrays(path, counts=np.array(counts))
+        write_arrays(path, counts=np.array(counts))
         print("peeking", seed, run[-1].mean(), flush=True)
 
 
@@ -188,7 +172,8 @@ def regularisers(seeds=5, epochs=30):
                 settings = {"penalty": penalty, "dropout": rate, "weight_decay": decay, "images": images, "seed": seed}
                 if tuple(settings.values()) not in done:
                     kept.append({**settings, **regularised(study, seed, images, epochs, data)})
-                    replace(path, lambda beside: beside.write_text(as_json(header, kept), encoding="utf-8"))
+                    with replacing(path) as beside:
+                        beside.write_text(as_json(header, kept), encoding="utf-8")
         print("regularisers", penalty, rate, decay, kept[-1]["test_accuracy"], flush=True)
 
 
@@ -254,7 +239,7 @@ def seeds(seeds=20, images=5000, epochs=10):
             study.train(seed, x[:images], y[:images], epochs)
             right = study.logits(x_test).argmax(1) == y_test
             kept[name].append(np.packbits(right))
-            save_arrays(path, **{key: np.array(value, np.uint8).reshape(-1, 1250) for key, value in kept.items()})
+            write_arrays(path, **{key: np.array(value, np.uint8).reshape(-1, 1250) for key, value in kept.items()})
             print("seeds", name, seed, right.mean(), flush=True)
 
 

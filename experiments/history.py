@@ -17,7 +17,6 @@ counts their parameters and multiply-accumulates.
 import csv
 import functools
 import itertools
-import os
 import sys
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ import tensorflow as tf
 from keras import layers
 
 from imagebook import load_mnist
+from imagebook.records import replacing
 
 HERE = Path(__file__).parent
 RUNS, ARCHITECTURES = HERE / "history_runs.csv", HERE / "history_architectures.csv"
@@ -207,13 +207,11 @@ def read(path):
 
 
 def write(path, columns, rows):
-    """Replace the file at once, so that an interruption leaves the old one."""
-    beside = path.with_suffix(".partial")
-    with open(beside, "w", newline="", encoding="utf-8") as file:
+    """Replace the file at once."""
+    with replacing(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(beside, path)
 
 
 if __name__ == "__main__":

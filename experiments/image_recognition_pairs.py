@@ -11,7 +11,6 @@ Keras 3.15, TensorFlow 2.21, scikit-image 0.26. A run that is in the record is n
 """
 import argparse
 import csv
-import os
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from keras import layers
 from skimage.feature import hog
 
 from imagebook import load_mnist
+from imagebook.records import replacing
 
 RECORD = Path(__file__).with_suffix(".csv")
 FIELDS = [
@@ -126,12 +126,10 @@ def main():
         started = time.process_time()
         found = outcomes(kinds[kind](seed), seed)
         runs.append({"features": kind, "seed": seed, **found, "cpu_seconds": round(time.process_time() - started, 1)})
-        beside = RECORD.with_suffix(".partial")
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with replacing(RECORD) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(runs)
-        os.replace(beside, RECORD)
         print(runs[-1], flush=True)
 
 

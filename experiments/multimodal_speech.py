@@ -10,7 +10,6 @@ goes as a whole to training, validation or testing.
 """
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ import wave
 from pathlib import Path
 
 import numpy as np
+
+from imagebook.records import write_arrays
 
 RECORD = Path(__file__).with_suffix(".npz")
 ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -111,11 +112,9 @@ def main():
             round(float(value)) for value in 700 * (10 ** (np.linspace(mel(100), mel(TOP), BANDS + 2)[1:-1] / 2595) - 1)],
         "languages": ["English", "Mandarin"], "splits": ["training", "validation", "test"], "speakers": VARIANTS,
     }
-    beside = RECORD.with_suffix(".partial.npz")
-    np.savez_compressed(
-        beside, clips=np.array(clips), digits=np.uint8(digits), languages=np.uint8(languages), splits=np.uint8(splits),
+    write_arrays(
+        RECORD, clips=np.array(clips), digits=np.uint8(digits), languages=np.uint8(languages), splits=np.uint8(splits),
         speakers=np.uint8(speakers), about=np.array(json.dumps(about)))
-    os.replace(beside, RECORD)
     print(f"{RECORD.name}: {len(clips)} clips, {np.bincount(splits)} by split, {RECORD.stat().st_size / 1000:.0f} kB")
 
 

@@ -7,7 +7,6 @@ has the loss threshold and the likelihood-ratio attack on all of them; privacy_a
 on every image for the plain way, so that the attack can be made again. See chapter `privacy`.
 """
 import json
-import os
 import shlex
 import sys
 import time
@@ -18,6 +17,7 @@ import numpy as np
 from keras import layers
 from privacy import PrivateTrainer, calibrated
 
+from imagebook.records import replacing, write_arrays
 from imagebook.studies import Trainer, load_split, provenance, short, small_network
 
 POOL, NETWORKS, WRONG, STEPS, BATCH = 1024, 48, 32, 640, 32
@@ -224,16 +224,9 @@ def main():
                         "private": [PRIVATE_STEPS, PRIVATE_BATCH, PRIVATE_RATE]},
               "levels": [short(v) for v in LEVELS], "ways": ways,
               "cpu_seconds": round(time.process_time() - began, 1), "made": versions}
-    for suffix, write in ((".json", lambda path: path.write_text(json.dumps(record, separators=(",", ":")) + "\n")),
-                          (".npz", lambda path: save(path, kept))):
-        beside = here.with_name(here.name + ".partial" + suffix)
-        write(beside)
-        os.replace(beside, here.with_suffix(suffix))
-
-
-def save(path, arrays):
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    with replacing(here.with_suffix(".json")) as beside:
+        beside.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+    write_arrays(here.with_suffix(".npz"), **kept)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ every step's noisy sum, less the images' own gradients, and tells from its part 
 was in; or he sees only the total of these, which is what the final weights give away. See chapter `privacy`.
 """
 import json
-import os
 import shlex
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from privacy import IMAGES, calibrated, private_trainer
 
+from imagebook.records import write_arrays
 from imagebook.studies import provenance, short
 
 CANARIES, RUNS, BATCH, STEPS, RATE = 1000, 3, 1024, 120, 2.0
@@ -59,12 +59,8 @@ def main():
     versions["command"] = shlex.join(["python", f"experiments/{Path(sys.argv[0]).name}"])
     about = {"fixed": {"canaries": CANARIES, "batch": BATCH, "steps": STEPS, "images": IMAGES, "rate": RATE}, "runs": runs,
              "cpu_seconds": round(time.process_time() - began, 1), "made": versions}
-    path = Path(__file__).with_suffix(".npz")
-    beside = path.with_suffix(".partial")
-    with open(beside, "wb") as file:  # a row for every run, in the order of "runs"
-        np.savez_compressed(file, about=json.dumps(about), inside=np.array(kept["inside"]),
-                            ratio=np.array(kept["ratio"], "float16"), total=np.array(kept["total"], "float16"))
-    os.replace(beside, path)
+    write_arrays(Path(__file__).with_suffix(".npz"), about=json.dumps(about),  # else a row for every run, in their order
+                 inside=np.array(kept["inside"]), ratio=np.array(kept["ratio"], "float16"), total=np.array(kept["total"], "float16"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Seed 0 tries every rate; the validation images choose one for each epsilon, and 
 same 4,096 validation images as in `privacy.py`, and the 55,296 hold the 6,144 of that study. See chapter `privacy`.
 """
 import json
-import os
 import shlex
 import sys
 import time
@@ -17,6 +16,7 @@ import numpy as np
 from privacy import DELTA, PrivateTrainer, calibrated
 
 from imagebook.data import load_mnist
+from imagebook.records import replacing
 from imagebook.studies import Trainer, load_split, provenance, short, small_network
 
 IMAGES, EPOCHS, BATCH, SEEDS = 55_296, 6, 2048, 2
@@ -65,10 +65,8 @@ def main():
     versions["command"] = shlex.join(["python", f"experiments/{Path(sys.argv[0]).name}"])
     record = {"fixed": {"images": IMAGES, "epochs": EPOCHS, "batch": BATCH, "steps": steps, "clip": 1.0, "delta": DELTA},
               "runs": runs, "cpu_seconds": round(time.process_time() - began, 1), "made": versions}
-    path = Path(__file__).with_suffix(".json")
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(beside, path)
+    with replacing(Path(__file__).with_suffix(".json")) as beside:
+        beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ program (Adadelta at 1.0) also the logits on validation and test images, rounded
 """
 import argparse
 import itertools
-import os
 import platform
 import time
 from pathlib import Path
@@ -21,8 +20,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from imagebook import load_mnist
-from imagebook.records import read_runs, short, write_runs
+from digit_pad import article_program
+from imagebook.records import read_runs, short, write_arrays, write_runs
 
 HERE = Path(__file__).parent
 RECORD, ANSWERS = HERE / "repaired.json", HERE / "repaired.npz"
@@ -44,14 +43,6 @@ HEADER = {
         "numpy": np.__version__,
     },
 }
-
-
-def article_program():
-    """Run the article's program up to where it compiles; return its names: the model and the prepared data."""
-    keras.datasets.mnist.load_data = load_mnist  # the same arrays, without a network
-    names = {}
-    exec((HERE / "article_program.py").read_text().split("model.compile(")[0], names)
-    return names
 
 
 def logits(model, images):
@@ -96,11 +87,8 @@ def read_record():
 
 
 def write_record(runs, arrays):
-    """Replace both files at once, so that an interruption leaves the old ones; one run a line."""
-    beside = ANSWERS.with_suffix(".partial")
-    with open(beside, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(beside, ANSWERS)  # first: a run that is in the record has its arrays
+    """Replace both files."""
+    write_arrays(ANSWERS, **arrays)  # first: a run that is in the record has its arrays
     write_runs(RECORD, HEADER, runs)
 
 

@@ -6,7 +6,6 @@
 A seed that is already in the file is not run again.
 """
 import csv
-import os
 import runpy
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import keras
 
 from imagebook import load_mnist
+from imagebook.records import replacing
 
 HERE = Path(__file__).parent
 RECORD = HERE / "walkthrough.csv"
@@ -45,10 +45,8 @@ def main():
         if str(seed) in {str(row[0]) for row in rows}:
             continue
         rows += run(seed)
-        beside = RECORD.with_suffix(".partial")
-        with open(beside, "w", newline="") as file:
+        with replacing(RECORD) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
-        os.replace(beside, RECORD)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from imagebook.records import read_runs, short, write_runs
+from imagebook.records import Record, read_runs, replacing, short, write_arrays, write_runs
 
 HEADER = {"about": "two runs, 5×5", "sizes": (1, 2)}
 RUNS = [{"seed": 0, "loss": [0.5, None]}, {"seed": 1, "name": "π"}]
@@ -35,6 +35,27 @@ def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path):
     with pytest.raises(ValueError):
         write_runs(path, HEADER, [{"loss": float("nan")}])
     assert read_runs(path, HEADER) == RUNS
+
+
+def test_a_record_knows_what_it_holds_and_keeps_what_is_added(tmp_path):
+    record = Record(tmp_path / "record.json", HEADER)
+    assert not record.holds({"seed": 0})
+    for run in RUNS:
+        record.add(run)
+    again = Record(tmp_path / "record.json", HEADER)
+    assert again.runs == RUNS and again.holds({"seed": 1, "name": "π"})
+    assert not again.holds({"seed": 0, "name": "π"}) and not again.holds({"seed": 2})
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
+    path = tmp_path / "arrays.npz"
+    write_arrays(path, ones=np.ones(3))
+    with pytest.raises(KeyboardInterrupt), replacing(path) as beside:
+        beside.write_bytes(b"half")
+        raise KeyboardInterrupt
+    with np.load(path) as file:
+        assert file["ones"].tolist() == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_numbers_are_short_and_never_infinite():
