@@ -13,9 +13,9 @@ QUICKLY = import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_book.cl
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# After a failure all is read anew: a picture cut short by a full disk would be taken for whole.
+# After a failure or Ctrl-C all is read anew: a picture cut short by a full disk would be taken for whole.
 book: $(READY)  ## build the book into _build/html; any warning is an error
-	@$(BIN)/python -c "$(QUICKLY)" build . -n -W --keep-going -q || { rm -rf _build/.doctrees _build/jupyter_execute 2>/dev/null; exit 1; }
+	@trap : INT; $(BIN)/python -c "$(QUICKLY)" build . -n -W --keep-going -q || { rm -rf _build/.doctrees _build/jupyter_execute 2>/dev/null; exit 1; }
 	@echo "The book is built. Open _build/html/index.html, or run: make serve"
 
 pdf: book  ## print the whole book into _build/book.pdf, with Chromium or Chrome
