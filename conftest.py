@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from imagebook.records import replacing
+
 ROOT = Path(__file__).parent
 COSTS = ROOT / "experiments" / "chapters.csv"
 LIMIT = 1.5  # GiB for a kernel: Binder gives 2 to a machine, and the rest of Jupyter needs some
@@ -23,7 +25,7 @@ def pytest_addoption(parser):
 def peak_memory(kernel):
     """Return the most memory that a kernel's process has held, in GiB, or None where the system does not say (not Linux)."""
     try:
-        status = Path(f"/proc/{kernel.km.provisioner.pid}/status").read_text()
+        status = Path(f"/proc/{kernel.km.provisioner.pid}/status").read_text(encoding="utf-8")
     except OSError:
         return None
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20
@@ -69,7 +71,7 @@ def record():
         lines[chapter] = {"chapter": chapter, "reading in min": re.search(r"\*\*Reading\*\* (\d+) min", opening)[1],
                           "running in s": round(duration), "memory in GiB": f"{gibibytes[name]:.2f}" if name in gibibytes else ""}
     order = re.findall(r"file: chapters/\w+/(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    with COSTS.open("w", newline="", encoding="utf-8") as file:
+    with replacing(COSTS) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, ["chapter", "reading in min", "running in s", "memory in GiB"], lineterminator="\n")
         table.writeheader()
         table.writerows(lines[chapter] for slug in order if (chapter := f"{{ref}}`{slug}`") in lines)

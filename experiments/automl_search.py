@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imagebook.records import replacing
 from imagebook.studies import connect, provenance, short
 
 HERE = Path(__file__).resolve().parent
@@ -183,18 +184,18 @@ def top(search):
 
 def best_of_table(numbers):
     """Return the number of the setting whose two recorded runs are best in the mean, of all."""
-    runs = [json.loads(line) for line in (HERE / "automl.jsonl").read_text().splitlines()]
+    runs = [json.loads(line) for line in (HERE / "automl.jsonl").read_text(encoding="utf-8").splitlines()]
     table = {(run["number"], run["seed"]): run["val_accuracy"][-1] for run in runs if "seed" in run}
     return max(range(numbers), key=lambda number: table[number, 0] + table[number, 1])
 
 
 def read():
-    return json.loads(PATH.read_text()) if PATH.exists() else {}
+    return json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else {}
 
 
 def write(record):
-    PATH.with_suffix(".part").write_text(json.dumps(record, separators=(",", ":")))
-    PATH.with_suffix(".part").replace(PATH)
+    with replacing(PATH) as beside:
+        beside.write_text(json.dumps(record, separators=(",", ":")), encoding="utf-8")
 
 
 if __name__ == "__main__":

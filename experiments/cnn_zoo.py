@@ -214,22 +214,22 @@ class Bench:
             seconds += time.process_time() - started
             judged = self.judge("validation")
             for key, value in zip(curves, [history["loss"][0], history["accuracy"][0], *judged]):
-                curves[key].append(short(value))
+                curves[key].append(rounded(value))
         train_loss, train_accuracy = self.judge("train")
         started = time.process_time()
         test_loss, test_accuracy = self.judge("test")
         test_seconds = time.process_time() - started
         return {
             **curves,
-            "train_loss": short(train_loss), "train_accuracy": short(train_accuracy),
-            "test_loss": short(test_loss), "test_accuracy": short(test_accuracy),
+            "train_loss": rounded(train_loss), "train_accuracy": rounded(train_accuracy),
+            "test_loss": rounded(test_loss), "test_accuracy": rounded(test_accuracy),
             "cpu_seconds": round(seconds, 3), "test_seconds": round(test_seconds, 3),
             "parameters": sum(math.prod(weight.shape) for weight in self.model.trainable_weights),
             "arithmetic": count_arithmetic(self.model),
         }  # fmt: skip
 
 
-def short(value):
+def rounded(value):
     return round(float(value), 5) if math.isfinite(value) else None
 
 

@@ -574,7 +574,7 @@ def write_folded(arrays, name, asked, seed):
 # The record -----------------------------------------------------------------------------------------------------------
 
 
-def store(path, **arrays):
+def store(path, /, **arrays):
     """Add arrays to a file, or replace them, at once."""
     if path.exists():
         with np.load(path) as file:

@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -340,7 +341,7 @@ def in_browser(content, images, labels):
     script = (HERE.parent / "imagebook" / "widgets" / "digit_pad.js").read_text(encoding="utf-8")
     text = lambda data: base64.b64encode(data).decode()
     with sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, BROWSERS)))
+        path = next(filter(None, map(shutil.which, BROWSERS)), None) or sys.exit("No Chromium found: install it (apt install chromium).")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page, version = browser.new_page(), browser.version
         found = page.evaluate("""async ([source, weights, shapes, pictures, given, small]) => {

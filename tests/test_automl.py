@@ -25,7 +25,7 @@ def runs(study):
 
 @pytest.fixture(scope="module")
 def searched():
-    return json.loads((EXPERIMENTS / "automl_search.json").read_text())
+    return json.loads((EXPERIMENTS / "automl_search.json").read_text(encoding="utf-8"))
 
 
 def test_the_table_is_whole_and_holds_what_the_numbers_draw(study, runs):

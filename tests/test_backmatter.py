@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "chapters" / "backmatter"
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 NOTEBOOKS = {path.stem: path for part in TOC["parts"] for chapter in part["chapters"]
              if (path := ROOT / f"{chapter['file']}.ipynb").exists() and "backmatter" not in chapter["file"]}
 

@@ -12,8 +12,8 @@ from docutils import nodes
 from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).parent.parent
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
@@ -38,16 +38,16 @@ def test_repository_address_is_in_one_place():
 
 
 def test_what_is_cited_exists_and_what_exists_is_cited():
-    text = "".join((ROOT / f"{entry}{suffix}").read_text() for entry in entries() for suffix in (".md", ".ipynb")
+    text = "".join((ROOT / f"{entry}{suffix}").read_text(encoding="utf-8") for entry in entries() for suffix in (".md", ".ipynb")
                    if (ROOT / f"{entry}{suffix}").exists())
     cited = {key for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text) for key in keys.split(",")}
-    known = set(re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), flags=re.M))
+    known = set(re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(encoding="utf-8"), flags=re.M))
     assert cited - known == set(), "cited, and not in references.bib"
     assert known - cited == set(), "in references.bib, and cited nowhere: cite or delete"
 
 
 def test_references_can_be_followed():
-    for entry in re.split(r"\n(?=@)", (ROOT / "references.bib").read_text()):
+    for entry in re.split(r"\n(?=@)", (ROOT / "references.bib").read_text(encoding="utf-8")):
         assert re.search(r"^\s*(doi|url)\s*=", entry, flags=re.M), entry
 
 

@@ -34,7 +34,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def deployed():
-    return json.loads((ROOT / "experiments" / "edge_deploy.json").read_text())
+    return json.loads((ROOT / "experiments" / "edge_deploy.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCK = (ROOT / "requirements.txt").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 WANTED = [Requirement(text) for text in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["book"]]
 
 
@@ -52,7 +52,7 @@ def test_jupyter_book_is_the_last_of_the_first_series():
 
 
 def test_conda_takes_python_alone_and_the_rest_from_the_lock():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, pip = environment["dependencies"]
     python = next(entry for entry in conda if entry.startswith("python="))
     assert sorted(conda) == sorted([python, "pip"])
@@ -63,11 +63,11 @@ def test_conda_takes_python_alone_and_the_rest_from_the_lock():
 def test_python_versions_agree():
     allowed = SpecifierSet(PROJECT["project"]["requires-python"])
     versions = [f"3.{minor}" for minor in range(8, 20) if f"3.{minor}" in allowed]
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     low, high = (version.replace(".", ", ") for version in (versions[0], versions[-1]))
     assert f"({low}) <= sys.version_info[:2] <= ({high})" in makefile
     assert all(f"python{version}" in makefile for version in versions)
-    workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
+    workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text(encoding="utf-8"))
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == versions
 
 
@@ -87,7 +87,7 @@ def test_make_refuses_another_python_and_leaves_the_environment(tmp_path, versio
 
 
 def test_what_a_killed_process_leaves_is_not_committed():
-    names = ["chapters/mnist/walkthrough.7.partial", "experiments/rnn.partial", "experiments/gan.partial.npz", "experiments/edge.lock"]
+    names = ["chapters/mnist/walkthrough.7.partial", "experiments/rnn.partial", "experiments/edge.lock"]
     done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True)
     if done.returncode == 128:
         pytest.skip("not a git repository")
@@ -96,5 +96,5 @@ def test_what_a_killed_process_leaves_is_not_committed():
 
 def test_actions_are_pinned_by_commit():
     for path in (ROOT / ".github/workflows").glob("*.yml"):
-        for action in re.findall(r"uses: (\S+)", path.read_text()):
+        for action in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
             assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), f"{path.name}: {action}"

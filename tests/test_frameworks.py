@@ -20,7 +20,7 @@ def study(load_study):
 
 @pytest.fixture(scope="module")
 def record():
-    parts = json.loads((EXPERIMENTS / "frameworks.json").read_text())
+    parts = json.loads((EXPERIMENTS / "frameworks.json").read_text(encoding="utf-8"))
     return {name: part["result"] for name, part in parts.items() if name != "about"}
 
 

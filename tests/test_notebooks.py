@@ -62,7 +62,7 @@ def test_figures_have_name_caption_and_alternative_text(notebook):
 
 
 def test_figure_names_are_unique():
-    names = re.findall(r'"name": "(fig-[^"]+)"', "".join(path.read_text() for path in PATHS))
+    names = re.findall(r'"name": "(fig-[^"]+)"', "".join(path.read_text(encoding="utf-8") for path in PATHS))
     assert [name for name in set(names) if names.count(name) > 1] == [], "two figures have one name"
 
 

@@ -20,7 +20,7 @@ def load(load_study, monkeypatch):
 
 @pytest.fixture(scope="module")
 def ways():
-    return json.loads((FOLDER / "privacy_attack.json").read_text())
+    return json.loads((FOLDER / "privacy_attack.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_records_are_small():
 def test_every_recorded_noise_keeps_its_promise():
     plans = {(run["epsilon"], run["batch_size"] / 6144, run["noise"], run["steps"])
              for run in read_record(FOLDER / "privacy.jsonl") if run["epsilon"]}
-    large = json.loads((FOLDER / "privacy_large.json").read_text())
+    large = json.loads((FOLDER / "privacy_large.json").read_text(encoding="utf-8"))
     fixed = large["fixed"]
     plans |= {(run["epsilon"], fixed["batch"] / fixed["images"], run["noise"], fixed["steps"])
               for run in large["runs"] if run["epsilon"] not in (None, "plain")}
@@ -161,7 +161,7 @@ def test_audits_stay_below_the_promise_and_come_near_it_when_extrapolated(audits
 
 
 def test_among_many_images_the_noise_costs_less_than_the_descent_without_it():
-    runs = json.loads((FOLDER / "privacy_large.json").read_text())["runs"]
+    runs = json.loads((FOLDER / "privacy_large.json").read_text(encoding="utf-8"))["runs"]
     tested = {epsilon: np.mean([run["test_accuracy"] for run in runs
                                 if run["epsilon"] == epsilon and run["learning_rate"] in (4.0, 2.0**-5)])
               for epsilon in (0.5, 1.0, 2.0, 4.0, None, "plain")}

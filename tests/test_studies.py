@@ -67,7 +67,7 @@ def finish(script, *options, **environment):
 
 
 def ran(script):
-    return sorted((script.parent / "ran").read_text().splitlines())
+    return sorted((script.parent / "ran").read_text(encoding="utf-8").splitlines())
 
 
 ALL = sorted(f"{width} {seed}" for width in (1, 2, 3) for seed in (0, 1))
@@ -171,11 +171,11 @@ def test_a_running_scheduler_can_be_used(script):
 def test_a_record_made_otherwise_is_not_added_to(script):
     finish(script)
     path = script.with_suffix(".jsonl")
-    before = path.read_text()
+    before = path.read_text(encoding="utf-8")
     script.write_text(SCRIPT.replace("FIXED", "5"))
     code, _, errors = finish(script, "--seeds", "3")
     assert code == 1 and "other fixed than {'epochs': 5}. Move widths.jsonl away" in errors
-    assert path.read_text() == before
+    assert path.read_text(encoding="utf-8") == before
     script.write_text(SCRIPT.replace("FIXED", "4"))
     path.write_text(re.sub(r'"keras":"[^"]*"', '"keras":"1.0"', before))
     code, _, errors = finish(script, "--seeds", "3")
@@ -187,7 +187,7 @@ def test_a_repeated_sample_is_compared_with_the_spread(script):
     code, output, _ = finish(script, "--sample", "4")
     assert code == 0 and len(output.splitlines()) == 4 and "OUTSIDE" not in output
     path = script.with_suffix(".jsonl")
-    path.write_text(path.read_text().replace('"test_accuracy":0.9', '"test_accuracy":0.5'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"test_accuracy":0.9', '"test_accuracy":0.5'))
     code, output, _ = finish(script, "--sample", "4")
     assert code == 1 and "OUTSIDE" in output
 

@@ -49,10 +49,10 @@ def test_outcomes_follow_from_their_numbers(glued):
 
 def test_claims_are_resolved_by_the_records(glued):
     """Two of them again, by other code."""
-    files = json.loads((ROOT / "experiments" / "edge_deploy.json").read_text())["files"]
+    files = json.loads((ROOT / "experiments" / "edge_deploy.json").read_text(encoding="utf-8"))["files"]
     article = {entry["file"]: entry["test_accuracy"] for entry in files if entry["file"].startswith("article ")}
     assert abs(100 * (article["article float32"] - article["article int8"]) - float(glued["trends-7a"].replace("−", "-"))) < 0.006
-    growth = json.loads((ROOT / "experiments" / "frameworks.json").read_text())["growth"]["result"]
+    growth = json.loads((ROOT / "experiments" / "frameworks.json").read_text(encoding="utf-8"))["growth"]["result"]
     assert f"{10_000 * (1 - np.mean(growth['differ']['torch'])):,.0f}" == glued["trends-3a"]
 
 

@@ -18,7 +18,7 @@ def statements(source):
 def test_program_is_the_articles():
     notebook = nbformat.read(ROOT / "chapters/mnist/walkthrough.ipynb", as_version=4)
     shown = [cell.source for cell in notebook.cells if "article" in cell.metadata.get("tags", [])]
-    article = ARTICLE.read_text()
+    article = ARTICLE.read_text(encoding="utf-8")
     for theirs, ours in OURS.items():
         assert article.count(theirs) == 1
         article = article.replace(theirs, ours)
@@ -27,7 +27,7 @@ def test_program_is_the_articles():
 
 
 def test_record_is_complete():
-    with open(ROOT / "experiments/walkthrough.csv", newline="") as file:
+    with open(ROOT / "experiments/walkthrough.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     seeds = {row["seed"] for row in rows}
     assert len(seeds) >= 5

@@ -63,7 +63,7 @@ function render({ model, el }) {
   const slider = html("input", { type: "range", min: 0, max: steps.length - 1, step: 1, ...OWN_KEYS });
   const chart = svg("svg", { class: "chart", role: "img" }), course = svg("svg", { class: "course", role: "img" });
   const kind = html("span"), result = html("p"), more = html("p"), status = html("p", { class: "status", role: "status" });
-  const sample = (shape, ...words) => html("span", { class: "sample" }, svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, shape), ...words);
+  const sample = (shape, ...words) => html("span", {}, svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, shape), ...words);
   const stroke = (name) => svg("path", { class: name, d: "M0 6H26" });
   const legend = html("p", { class: "legend" }, sample(svg("rect", { class: "data", width: 26, height: 12 }), WORDS.lines.data),
     sample(stroke("generated"), WORDS.lines.generated), sample(stroke("discriminator"), kind),

@@ -321,7 +321,7 @@ function render({ model, el }) {
   model.on("change:settings", later);
   model.on("change:slider", later);
   draw();
-  const unwatch = onWidth(el, later);
+  const unwatch = onWidth(el, later, el.clientWidth);
   return () => {
     unwatch();
     model.off("change:settings", later);

@@ -222,7 +222,7 @@ function render({ model, el }) {
   const result = html("p", { class: "result" }), size = html("p"), status = html("p", { class: "status", role: "status" });
   const chart = svg("svg", { class: "chart", role: "img" }), legend = html("p", { class: "legend" });
   const foldWords = html("span"), pass = html("dl");
-  const sample = (shape, ...words) => html("span", { class: "sample" },
+  const sample = (shape, ...words) => html("span", {},
     svg("svg", { width: 24, height: 14, "aria-hidden": "true" }, shape), ...words);
   const stroke = (kind) => svg("path", { class: kind, d: "M0 7H24" });
   const dot = (label, kind = "") => {

@@ -1,6 +1,6 @@
 // Gradient descent with momentum on a quadratic bowl: see quadratic_descent.py for the formulas.
 // In this order: words, the mathematics, drawing, the figure itself.
-import { chooser, clamp, colour, compose, html, listOf, onArrows, onWidth, OWN_KEYS, sliderOf, speaker, svg } from "./shared.js";
+import { chooser, clamp, colour, compose, html, listOf, onArrows, onWidth, OWN_KEYS, sliderOf, speaker, svg, VIRIDIS } from "./shared.js";
 
 // Every word that a reader sees or hears.
 const WORDS = {
@@ -84,10 +84,6 @@ export function best({ method, condition }) {
 }
 
 // ---- drawing ----------------------------------------------------------------------------------------------------
-
-// Nine colours of viridis, the map of the book's static figures; between them, straight lines.
-const VIRIDIS = [[68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140], [40, 174, 128],
-  [94, 201, 98], [173, 220, 48], [253, 231, 37]];
 
 const round = (value) => Math.round(100 * value) / 100;
 
@@ -226,8 +222,8 @@ function render({ model, el }) {
     speak(() => Array.from(said.children, (child) => child.textContent).join(" "));
   };
   model.on("change:choice", change);
-  const unwatch = onWidth(el, show);
   show();
+  const unwatch = onWidth(el, show, el.clientWidth);
   return () => {
     model.off("change:choice", change);
     unwatch();

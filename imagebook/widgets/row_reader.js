@@ -56,7 +56,7 @@ function render({ model, el }) {
   });
   const network = listOf(choose, "network", WORDS.network, names);
   const slider = html("input", { type: "range", min: 1, max: rows, step: 1, ...OWN_KEYS });
-  const value = html("b", { "aria-hidden": "true" }), play = html("button", { type: "button", class: "play", ...OWN_KEYS }, WORDS.play);
+  const value = html("b", { "aria-hidden": "true" }), play = html("button", { type: "button", ...OWN_KEYS }, WORDS.play);
   const canvas = html("canvas", { width: columns, height: rows, role: "img" });
   const bars = Array.from({ length: classes }, () => ({ bar: html("i"), part: html("span") }));
   const map = svg("svg", { class: "map", role: "img" });

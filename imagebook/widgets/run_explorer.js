@@ -1,5 +1,5 @@
 // Explore recorded training runs over a grid of settings: see run_explorer.py for the data.
-import { compose, html, onPoint, onWidth, OWN_KEYS, speaker, svg } from "./shared.js";
+import { clamp, colour, compose, html, onPoint, onWidth, OWN_KEYS, speaker, svg, VIRIDIS } from "./shared.js";
 
 // Every word that a reader sees: a translation replaces this table.
 const WORDS = {
@@ -165,15 +165,7 @@ function isLogarithmic(values) {
   return unevenness(values.map(Math.log)) < unevenness(values);
 }
 
-// viridis, as in the book's figures of fields
-const VIRIDIS = ["440154", "482878", "3e4a89", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"];
-
-function viridis(part) {
-  const place = part * (VIRIDIS.length - 1), left = Math.min(Math.floor(place), VIRIDIS.length - 2);
-  const channels = (colour) => [0, 2, 4].map((start) => parseInt(colour.slice(start, start + 2), 16));
-  const [from, to] = [channels(VIRIDIS[left]), channels(VIRIDIS[left + 1])];
-  return `rgb(${from.map((value, index) => Math.round(value + (place - left) * (to[index] - value)))})`;
-}
+const viridis = (part) => `rgb(${colour(VIRIDIS, part).map(Math.round)})`;
 
 // ---- drawing --------------------------------------------------------------------------------------------------
 
@@ -311,7 +303,7 @@ function drawMap(chart, grid, choice, marks) {
     const box = square(settings[across.name], settings[up.name], 1);
     chart.append(svg("rect", { class: "mark under", ...box }), svg("rect", { class: `mark ${kind}`, ...box }));
   }
-  const pick = (values, place) => values[Math.max(0, Math.min(values.length - 1, Math.floor(place)))];
+  const pick = (values, place) => values[clamp(Math.floor(place), [0, values.length - 1])];
   return (x, y) => ({
     [across.name]: pick(columns, (x - left) / size.width),
     [up.name]: pick(rows, (y - top) / size.height),
@@ -404,7 +396,7 @@ function sample(shape, kind, text) {
   const drawing = svg("svg", { width: 28, height: 12, "aria-hidden": "true" });
   if (shape === "spread") drawing.append(svg("rect", { class: `band ${kind}`, width: 28, height: 12 }));
   drawing.append(svg("line", { class: `line ${kind} ${shape}`, x1: 0, x2: 28, y1: 6, y2: 6 }));
-  return html("span", { class: "sample" }, drawing, text);
+  return html("span", {}, drawing, text);
 }
 
 const grids = new WeakMap(); // unpacked once for all views of the same data
@@ -429,7 +421,7 @@ async function render({ model, el }) {
   const chart = (name) => svg("svg", { class: `chart ${name}`, role: "img" });
   const map = chart("map"), loss = chart("loss"), accuracy = chart("accuracy");
   map.setAttribute("aria-label", WORDS.map(grid.final, grid.factors.slice(0, 2).map(({ words }) => words)));
-  const colours = VIRIDIS.map((colour) => `#${colour}`);
+  const colours = VIRIDIS.map((one) => `rgb(${one})`);
   const ramp = html("span", { class: "ramp", style: `background: linear-gradient(to right, ${colours})` });
   const [lowest, highest] = grid.axes.final.field.map(accuracyText);
   const field = html("p", { class: "legend field" }, `${grid.final} ${lowest}`, ramp, highest);

@@ -18,6 +18,9 @@ export const clamp = (value, [least, most]) => Math.max(least, Math.min(most, va
 export const decimal = (value, digits = 2) =>
   (Math.abs(value) < 0.5 * 10 ** -digits ? "0" : value.toFixed(digits).replace("-", "−"));
 
+// Ten colours of viridis, the map of the book's static figures.
+export const VIRIDIS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137],
+  [53, 183, 121], [110, 206, 88], [181, 222, 43], [253, 231, 37]];
 // Blue below zero, red above.
 export const SIGNED = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
 
@@ -59,13 +62,13 @@ export function compose(el, kind, name, ...children) {
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-/** Call `move` with steps to the right and up, -1, 0 or 1, at each arrow key. */
+/** Call `move` with steps to the right and up, -1, 0 or 1, at each arrow key; where it returns false, the page scrolls. */
 export function onArrows(element, move) {
   element.addEventListener("keydown", (event) => {
     if (!ARROWS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (move(...ARROWS[event.key]) === false) return;
     event.preventDefault();
     event.stopPropagation();
-    move(...ARROWS[event.key]);
   });
 }
 
@@ -99,12 +102,12 @@ export function speaker(el, status) {
   return { speak, hush };
 }
 
-/** Draw as soon as the element has a width, and whenever that is another; return what ends it. */
-export function onWidth(el, draw) {
-  let width = 0;
+/** Draw as soon as the element has a width other than `drawn`, and whenever that changes; return what ends it. */
+export function onWidth(el, draw, drawn = 0) {
   const observer = new ResizeObserver(() => {
-    if (el.clientWidth !== width) draw();
-    width = el.clientWidth;
+    if (el.clientWidth === drawn) return;
+    drawn = el.clientWidth; // before drawing, which may bring a scroll bar and so another width
+    draw();
   });
   observer.observe(el);
   return () => observer.disconnect();

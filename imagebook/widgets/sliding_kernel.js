@@ -76,6 +76,7 @@ export function convolve(image, kernel, choice) {
 // ---- drawing --------------------------------------------------------------------------------------------------
 
 const GREY = [[0, 0, 0], [255, 255, 255]];
+
 function paint(canvas, height, width, shade) {
   canvas.width = Math.max(width, 1);
   canvas.height = Math.max(height, 1);
@@ -127,7 +128,7 @@ function render({ model, el }) {
   let shown, result, timer, cells = [];
   const current = () => images.find(({ name }) => name === model.get("choice").image);
   /** The place of the window, held inside the output. */
-  const place = () => model.get("place").map((value, axis) => Math.max(0, Math.min(value, (axis ? result.columns : result.rows) - 1)));
+  const place = () => model.get("place").map((value, axis) => clamp(value, [0, (axis ? result.columns : result.rows) - 1]));
 
   /** Make the table: an entry for each weight, in which it can be changed. */
   function layOut(rows) {
@@ -287,14 +288,14 @@ function render({ model, el }) {
       row = (row - span(rows.length, choice.dilation) / 2) / choice.stride + 0.5;
       column = (column - span(rows[0].length, choice.dilation) / 2) / choice.stride + 0.5;
     }
-    const inside = (value, end) => Math.max(0, Math.min(end - 1, Math.floor(value)));
+    const inside = (value, end) => clamp(Math.floor(value), [0, end - 1]);
     set("place", [inside(row, result.rows), inside(column, result.columns)]);
   };
   for (const one of [input, output]) {
     onPoint(one.frame, (event) => point(event, one));
   }
   onArrows(output.frame, (right, up) => {
-    if (!result.rows) return;
+    if (!result.rows) return false;
     halt();
     const [row, column] = place();
     set("place", [clamp(row - up, [0, result.rows - 1]), clamp(column + right, [0, result.columns - 1])]);

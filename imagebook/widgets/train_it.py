@@ -299,10 +299,12 @@ def in_order(values):
 
 
 def plain(name):
+    """Return a name as it is read."""
     return name.replace("_", " ")
 
 
 def as_text(value):
+    """Return a value of a setting as it is shown."""
     return f"{value:g}" if is_number(value) else str(value)
 
 

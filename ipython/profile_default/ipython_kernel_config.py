@@ -7,7 +7,7 @@ import os
 import warnings
 
 # oneDNN and OpenBLAS pick their kernels by processor, which changes the last bits of every sum, and training
-# amplifies bits. With the instructions that all x86-64 machines since 2013 share, they pick the same everywhere.
+# amplifies bits. With the instructions that all x86-64 machines with AVX2 share, they pick the same everywhere.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 # TF_DETERMINISTIC_OPS is not among them: it keeps a second copy of the training images (190 MB for MNIST as
