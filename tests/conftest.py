@@ -80,7 +80,8 @@ def build_once(folder):
                    "-n", "-W", "--keep-going", "-q"]
         with open(log, "w") as output:
             code = subprocess.call(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        done.write_text(str(code))
+        (folder / "code").write_text(str(code))
+        (folder / "code").rename(done)  # at once: another worker may look between its making and its filling
     if done.read_text(encoding="utf-8") != "0":
         lines = [line for line in log.read_text(encoding="utf-8").splitlines() if re.search("WARNING|[Ee]rror", line)]
         pytest.fail("The strict build failed:\n" + "\n".join(lines or ["see " + str(log)]), pytrace=False)

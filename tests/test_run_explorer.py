@@ -232,7 +232,7 @@ def open_page(browser, tmp_path):
         page_file.write_text(
             f'<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>Runs</title>'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-            f"<script>{HOST.read_text(encoding="utf-8")}</script></head><body><main><h1>Runs</h1>{body}</main></body></html>"
+            f"<script>{HOST.read_text(encoding='utf-8')}</script></head><body><main><h1>Runs</h1>{body}</main></body></html>"
         )
         context = browser.new_context(viewport={"width": width, "height": 900})
         contexts.append(context)

@@ -341,7 +341,7 @@ def test_without_python_a_page_says_where_to_run_it(browser, tmp_path, menu, the
     file.write_text(
         f'<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>Train</title>'
         f'<meta name="viewport" content="width=device-width"><style>html {{ background: {background}; color: {ink} }}'
-        f" a {{ color: inherit }}</style><script>{HOST.read_text(encoding="utf-8")}</script></head>"
+        f" a {{ color: inherit }}</style><script>{HOST.read_text(encoding='utf-8')}</script></head>"
         f"<body><main><h1>Train</h1>{menu}{body}</main></body></html>"
     )
     errors = []
