@@ -12,7 +12,6 @@ where the example validates by itself. About six minutes of one thread. The reco
 """
 import json
 import os
-import platform
 import time
 from pathlib import Path
 
