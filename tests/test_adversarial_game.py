@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious, test_it_fits_a_narrow_phone  # noqa: F401 collected here
 
 from imagebook.widgets import AdversarialGame
 
@@ -104,17 +104,3 @@ def test_play_goes_from_the_first_step_to_the_last_and_stops(open_figure):
     assert slider.get_attribute("aria-valuetext") == "50" and button.text_content() == "Stop"
     page.clock.run_for(250 * 6)
     assert slider.get_attribute("aria-valuetext") == "1,000" and button.text_content() == "Play"
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
-
-
-def test_it_fits_a_narrow_phone(open_figure):
-    page = open_figure(width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    sizes = page.locator(".adversarial-game :is(button, select, input)").evaluate_all(
-        "(all) => all.map((each) => each.getBoundingClientRect().height)")
-    assert min(sizes) >= 24

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious  # noqa: F401 collected here
 
 from imagebook.widgets import DecisionBoundary
 from imagebook.widgets.decision_boundary import FACTORS
@@ -252,12 +252,6 @@ def test_wrong_answers_are_marked(open_figure, record, figure):
     page = open_figure()
     wrong = (probabilities(figure, record["points"][0]) > 0.5) != record["labels"][0]
     assert page.locator(".plane .dot.wrong:not(.new)").count() == wrong.sum() > 0
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
 
 
 def test_it_fits_a_narrow_phone(open_figure):

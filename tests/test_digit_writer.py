@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious, test_it_fits_a_narrow_phone  # noqa: F401 collected here
 
 from imagebook.widgets import DigitWriter
 from imagebook.widgets.digit_writer import transposed_convolution
@@ -116,17 +116,3 @@ def test_the_walk_goes_round_and_stops_at_the_poles(open_figure):
         page.keyboard.press("ArrowUp")
     assert caption.text_content().endswith("latitude 90°")
     page.wait_for_function("document.querySelector('.digit-writer .status').textContent.startsWith('A 7, written at')")
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
-
-
-def test_it_fits_a_narrow_phone(open_figure):
-    page = open_figure(width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    sizes = page.locator(".digit-writer :is(button, select)").evaluate_all(
-        "(all) => all.map((each) => Math.min(each.getBoundingClientRect().height, each.getBoundingClientRect().width))")
-    assert min(sizes) >= 24

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious, test_it_fits_a_narrow_phone  # noqa: F401 collected here
 
 from imagebook.widgets import JacobianProduct
 from imagebook.widgets.jacobian_product import ACTIVATIONS, WARM_UP
@@ -132,17 +132,3 @@ def test_the_slider_is_moved_by_keys(open_figure):
     page.keyboard.press("ArrowLeft")
     assert "ρ = 0.99" in page.locator(".result").text_content()
     page.wait_for_function("document.querySelector('.jacobian-product .status').textContent.startsWith('ρ = 0.99')")
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
-
-
-def test_it_fits_a_narrow_phone(open_figure):
-    page = open_figure(width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    sizes = page.locator(".jacobian-product :is(select, input)").evaluate_all(
-        "(all) => all.map((each) => each.getBoundingClientRect().height)")
-    assert min(sizes) >= 24

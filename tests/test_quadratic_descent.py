@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious, test_it_fits_a_narrow_phone  # noqa: F401 collected here
 
 from imagebook.widgets import QuadraticDescent
 from imagebook.widgets.quadratic_descent import CONDITIONS, METHODS
@@ -142,17 +142,3 @@ def test_the_planes_are_moved_by_keys_and_dragged(open_figure):
     box = page.locator(".bowl").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert abs(float(page.locator(".bowl .start").get_attribute("cx"))) < 0.03
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
-
-
-def test_it_fits_a_narrow_phone(open_figure):
-    page = open_figure(width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    sizes = page.locator(".quadratic-descent :is(select, input, button)").evaluate_all(
-        "(all) => all.map((each) => each.getBoundingClientRect().height)")
-    assert min(sizes) >= 24

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious, test_it_fits_a_narrow_phone  # noqa: F401 collected here
 
 from imagebook import load_mnist
 from imagebook.widgets import RowReader
@@ -126,17 +126,3 @@ def test_rows_are_uncovered_by_play_by_key_and_by_click(open_figure):
     assert "After 8 rows" in words(page)
     page.clock.run_for(800)
     assert page.locator(".status").text_content().startswith("After 8 rows")
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
-
-
-def test_it_fits_a_narrow_phone(open_figure):
-    page = open_figure(width=360)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    sizes = page.locator(".row-reader :is(button, select, input)").evaluate_all(
-        "(all) => all.map((each) => each.getBoundingClientRect().height)")
-    assert min(sizes) >= 24

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from every_figure import test_axe_finds_nothing_serious  # noqa: F401 collected here
 
 from imagebook import load_mnist
 from imagebook.widgets import SlidingKernel
@@ -211,12 +211,6 @@ def test_it_says_what_is_cut_off_and_what_does_not_fit(open_figure):
     page.get_by_role("button").click()  # nothing to slide
     slide(page, "padding", 4)
     assert "output 4 × 4" in caption(page, 1)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_figure, theme):
-    found = Axe().run(open_figure(theme)).response["violations"]
-    assert not [(rule["id"], rule["nodes"][0]["html"]) for rule in found if rule["impact"] in ("serious", "critical")]
 
 
 def test_it_fits_a_narrow_phone(open_figure):
