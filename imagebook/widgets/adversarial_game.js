@@ -147,15 +147,7 @@ function render({ model, el }) {
   }
 
   const { speak, hush } = speaker(el, status), tell = () => speak(() => `${result.textContent} ${more.textContent}`);
-  const { halt, playing } = player(play, WORDS, 250, {
-    begin: () => { if (model.get("choice").step === steps.at(-1)) choose({ step: steps[0] }); },
-    onward: () => {
-      const next = steps[steps.indexOf(model.get("choice").step) + 1];
-      if (next !== undefined) choose({ step: next });
-      return next !== undefined;
-    },
-    done: tell,
-  });
+  const { halt, playing } = player(play, WORDS, 250, { model, name: "step", values: steps, done: tell });
   const change = () => { show(); if (playing()) hush(); else tell(); };
   slider.addEventListener("input", () => { halt(); choose({ step: steps[slider.value] }); });
   model.on("change:choice", change);

@@ -111,15 +111,8 @@ function render({ model, el }) {
   }
 
   const { speak, hush } = speaker(el, status), tell = () => speak(() => `${belief.textContent} ${settled.textContent}`);
-  const { halt, playing } = player(play, WORDS, 250, {
-    begin: () => { if (model.get("choice").row === rows) choose({ row: 1 }); },
-    onward: () => {
-      const { row } = model.get("choice");
-      if (row < rows) choose({ row: row + 1 });
-      return row < rows;
-    },
-    done: tell,
-  });
+  const { halt, playing } = player(play, WORDS, 250,
+    { model, name: "row", values: Array.from({ length: rows }, (_, t) => t + 1), done: tell });
   const change = () => { show(); if (playing()) hush(); else tell(); };
   slider.addEventListener("input", () => { halt(); choose({ row: Number(slider.value) }); });
   map.addEventListener("click", (event) => {

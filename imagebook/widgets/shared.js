@@ -78,14 +78,18 @@ export function onPoint(element, point) {
   element.addEventListener("pointermove", (event) => { if (event.buttons === 1 && event.pointerType === "mouse") point(event); });
 }
 
-/** Let a button play: each `wait` milliseconds `onward` goes on and returns whether it could. */
-export function player(button, words, wait, { begin, onward, done }) {
+/** Let a button play: each `wait` milliseconds the choice of `name` moves on to the next of `values`, then `done`. */
+export function player(button, words, wait, { model, name, values, done }) {
+  const choose = chooser(model), place = () => values.indexOf(model.get("choice")[name]);
   let timer = 0;
   const halt = () => { clearInterval(timer); timer = 0; button.textContent = words.play; };
   button.addEventListener("click", () => {
     if (timer) return halt();
-    begin();
-    timer = setInterval(() => { if (!onward()) { halt(); done(); } }, wait);
+    if (place() === values.length - 1) choose({ [name]: values[0] });
+    timer = setInterval(() => {
+      if (place() < values.length - 1) choose({ [name]: values[place() + 1] });
+      else { halt(); done(); }
+    }, wait);
     button.textContent = words.stop;
   });
   return { halt, playing: () => timer !== 0 };
